@@ -1,0 +1,44 @@
+# The project's tasks. `make demo` and `make test` set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test quick lint fix bench docs clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt -e '.[all,test,lint]'
+	@touch $@
+
+demo: install
+	$(BIN)/python -m palaver demo $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: install
+	$(BIN)/python -m pytest -m "not system" $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy palaver *.py
+
+fix: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python benchmarks/fanout.py
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/rollouts.py
+	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/pause.py
+	$(BIN)/python benchmarks/conversations.py
+
+docs: install
+	$(BIN)/python tools/make_docs.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
