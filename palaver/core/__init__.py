@@ -1,0 +1,1 @@
+"""The rules: no asyncio, no socket, no clock, no model."""

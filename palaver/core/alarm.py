@@ -1,0 +1,83 @@
+"""The loop and collapse alarm: says when agents repeat themselves or each other. Thresholds are settings."""
+
+import zlib
+from typing import Any, Final
+
+from palaver.core import floor, notices
+from palaver.core.effects import Announce, Effect
+from palaver.core.message import AGENTS, Message
+from palaver.core.state import RoomState
+
+LOOKED_AT: Final = 4000
+"""Characters of a message, counted from its end: long ones must not hold up the room."""
+DEFAULTS: Final[dict[str, Any]] = {
+    "on": True,
+    "overlap": 0.8,
+    "window": 6,
+    "ping_pong": 12,
+    "compression": 0.2,
+    "pause": False,
+}
+"""`overlap`: share of 3-grams that a message has in common with a recent one; `ping_pong`: messages that two agents
+exchange alone; `compression`: compressed over plain size of the last messages, below which they collapsed;
+`window`: messages looked back at; `pause`: silence the room on an alarm."""
+
+
+def listen(state: RoomState, out: list[Effect], message: Message) -> None:
+    """Look at a message that was just published; raise the alarm at most once until a human speaks."""
+    if message.role not in AGENTS:
+        state.alarm.pop("raised", None)
+        return
+    settings = {**DEFAULTS, **state.alarm}
+    if not settings["on"] or settings.get("raised"):
+        return
+    problem = diagnose(state.history, settings)
+    if not problem:
+        return
+    state.alarm["raised"] = problem
+    out.append(Announce(notices.event(state, "alarm", actor=message.sender, text=problem, seq=message.seq)))
+    if settings["pause"] and floor.pause(state, out, "loop alarm"):
+        out.append(Announce(notices.notice(state, f"paused: {problem}", level="warning", code="loop")))
+
+
+def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
+    """What is wrong with the end of `history`, in words; empty where nothing is."""
+    recent = _since_human(history, max(int(settings["window"]), int(settings["ping_pong"])))
+    if len(recent) < 3:
+        return ""
+    last, window = recent[-1], recent[-int(settings["window"]) :]
+    for earlier in reversed(window[:-1]):
+        shared = overlap(last.content, earlier.content)
+        if shared >= float(settings["overlap"]):
+            whose = "itself" if earlier.sender == last.sender else earlier.sender
+            return f"{last.sender} repeats {whose}: {shared:.0%} of message {last.seq} stands in {earlier.seq}"
+    pair = {message.sender for message in recent}
+    if len(recent) >= int(settings["ping_pong"]) and len(pair) == 2:
+        return f"{' and '.join(sorted(pair))} have exchanged {len(recent)} messages alone"
+    text = "\n".join(message.content[-LOOKED_AT:] for message in window).encode()
+    if len(text) > 600 and (ratio := len(zlib.compress(text)) / len(text)) < float(settings["compression"]):
+        return f"the last {len(window)} messages say little new (they compress to {ratio:.0%})"
+    return ""
+
+
+def _since_human(history: list[Message], most: int) -> list[Message]:
+    recent: list[Message] = []
+    for message in reversed(history):
+        if message.role not in AGENTS or len(recent) == most:
+            break
+        if message.to is None:
+            recent.append(message)
+    return recent[::-1]
+
+
+def overlap(one: str, other: str, size: int = 3) -> float:
+    """Share of the word `size`-grams of `one` that `other` has too, 0..1; very short texts must be equal."""
+    first, second = _grams(one, size), _grams(other, size)
+    if not first or not second:
+        return 1.0 if one.split() == other.split() and len(one.split()) > 1 else 0.0
+    return len(first & second) / len(first)
+
+
+def _grams(text: str, size: int) -> set[tuple[str, ...]]:
+    words = text[-LOOKED_AT:].casefold().split()
+    return {tuple(words[place : place + size]) for place in range(len(words) - size + 1)}

@@ -1,0 +1,56 @@
+"""What has been used of a budget: messages, tokens, cost, time, by each participant and by all. It silences nobody."""
+
+from typing import Any
+
+from palaver.core.message import key_of
+from palaver.core.state import Record, RoomState
+
+
+def charge(state: RoomState, record: Record, meta: dict[str, Any]) -> None:
+    """Count what a message cost, as far as its author's client reported it."""
+    tokens = _number(meta.get("prompt_tokens")) + _number(meta.get("completion_tokens"))
+    cost = _number(meta.get("cost"))
+    record.tokens += int(tokens)
+    record.cost += cost
+    record.cut += int(_number(meta.get("spoke_for_other")))
+    spent = state.spent
+    spent["messages"] = spent.get("messages", 0.0) + 1
+    spent["tokens"] = spent.get("tokens", 0.0) + tokens
+    spent["cost"] = spent.get("cost", 0.0) + cost
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e12 else 0.0
+
+
+def share(spent: dict[str, float], budget: dict[str, float]) -> float:
+    """How much of the limit that is nearest is used: 1.0 is all of it."""
+    return max((spent[what] / limit if limit > 0 else 1.0 for what, limit in budget.items()), default=0.0)
+
+
+def is_spent(state: RoomState, record: Record) -> bool:
+    """Whether a limit of its own or of the room is used up."""
+    if record.budget and share(spent_by(state, record), record.budget) >= 1:
+        return True
+    return bool(state.budget) and share(spent_by_room(state), state.budget) >= 1
+
+
+def spent_by(state: RoomState, record: Record) -> dict[str, float]:
+    """What one participant has used, under the names that a budget limits; `seconds` is time with the floor."""
+    given = state.floor.grants.get(key_of(record.name))
+    return {
+        "messages": record.messages,
+        "tokens": record.tokens,
+        "cost": record.cost,
+        "seconds": record.seconds + (state.now - given.since if given is not None else 0.0),
+    }
+
+
+def spent_by_room(state: RoomState) -> dict[str, float]:
+    """What all have used together; `seconds` is the time since the room had its first budget."""
+    return {
+        "messages": state.spent.get("messages", 0.0),
+        "tokens": state.spent.get("tokens", 0.0),
+        "cost": state.spent.get("cost", 0.0),
+        "seconds": state.now - state.spent.get("since", state.now),
+    }

@@ -1,0 +1,79 @@
+"""What the log holds: a member's frame stamped by the hub that took it, or an event that a hub proposes.
+
+Time, ids and identity come in with the entry, so that everybody who applies the same entries gets the same room.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from palaver.core.errors import ProtocolError
+from palaver.core.message import Role
+from palaver.core.protocol import Cancelled, Command, FloorRequest, Pass, Say, Status
+
+LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999, in seconds since the epoch; beyond it there are no timestamps."""
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True, tag="joined", tag_field="type"):
+    """A connection was admitted under the entry's name and role."""
+
+    hub: str
+    ready: bool = True
+    about: str = ""
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """Seeds the room's generator, where this entry opens the room."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True, tag="left", tag_field="type"):
+    """A connection ended, for whatever reason; it gives back its seat unless another connection has taken it over."""
+
+    connection: str
+    """Id of the `Joined` entry that gave it."""
+    reason: str = ""
+
+
+class Elapsed(msgspec.Struct, frozen=True, kw_only=True, tag="elapsed", tag_field="type"):
+    """A deadline of the room has passed. Idempotent: it does nothing unless `key` is still due."""
+
+    key: str
+    """`lease:TURN`, `cancel:TURN` or `wake`: see `floor.deadlines`."""
+
+
+class HubStarted(msgspec.Struct, frozen=True, kw_only=True, tag="hub_started", tag_field="type"):
+    """A hub began a new life: whoever sat in the room by way of it is gone."""
+
+    hub: str
+
+
+HubEvent = Joined | Left | Elapsed | HubStarted
+Logged = Say | Pass | Cancelled | FloorRequest | Status | Command | HubEvent
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of the log. `time` is in seconds since the epoch (UTC), as the hub's clock had it."""
+
+    id: str
+    room: str
+    session: str
+    name: str
+    role: Role
+    time: Annotated[float, msgspec.Meta(ge=0, le=LAST_SECOND)]
+    frame: Logged
+
+
+_decoder = msgspec.json.Decoder(Entry)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The entry as it lies in the log: UTF-8 JSON."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(raw: bytes) -> Entry:
+    """An entry of the log; raises `ProtocolError` where it cannot be one."""
+    try:
+        return _decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"log entry cannot be read: {error}") from error

@@ -1,0 +1,388 @@
+"""The floor of a room: granting, revoking and passing it on. Functions on a state that say what is to be done.
+
+The fence is the turn: a message is heard only under the number of an open grant. Steering (pause, mute, kick, a new
+policy, a spent budget) bumps the epoch and revokes in the same step, so nothing said under the old state gets in.
+"""
+
+from typing import Final
+
+from palaver.core import budgets
+from palaver.core.effects import Announce, Effect, FloorChanged, Reply, Silence
+from palaver.core.message import AGENTS, Message, key_of, same_name, timestamp
+from palaver.core.notices import event, notice, presence
+from palaver.core.policies import POLICIES, Candidate, Decision, Policy, Situation, Waits, models_left, splitmix64
+from palaver.core.protocol import Grant as GrantFrame
+from palaver.core.protocol import Revoke
+from palaver.core.state import FOREVER, Grant, Record, RoomState
+
+KEPT_DECISIONS: Final = 256
+KEPT_HELD: Final = 100
+"""So many messages may wait for approval; then agents wait for the moderator."""
+PATIENCE = 5.0
+"""Seconds that a client may take to answer a revoke before it is called unresponsive."""
+
+
+def policy_of(state: RoomState) -> Policy:
+    """The policy in force."""
+    return POLICIES[state.floor.policy]
+
+
+def decide(state: RoomState, out: list[Effect]) -> None:
+    """Let the policy give the floor on, as often as it wants to."""
+    floor = state.floor
+    if floor.paused or state.ended or not state.records:
+        return
+    policy = policy_of(state)
+    for _ in range(64):  # a policy may grant one after another; it never needs more
+        if floor.grants and not policy.concurrent:
+            return
+        decision = _next(state, policy)
+        granted = [key for key in decision.speakers if key in state.members and grant(state, out, key, decision.reason)]
+        if decision.select:
+            grant(state, out, decision.select, decision.reason, choices=decision.choices)
+        if not granted or not policy.concurrent:
+            return
+
+
+def _next(state: RoomState, policy: Policy) -> Decision:
+    floor = state.floor
+    now = situation(state)
+    able = {candidate.key: candidate for candidate in now.candidates}
+    if floor.reserved_turns > 0:
+        if floor.reserved in able:
+            return Decision((floor.reserved,), f"floor: kept by the moderator, {floor.reserved_turns} turns")
+        if floor.reserved in floor.grants or (floor.reserved, "slow") in {(one.key, one.waits) for one in now.everyone}:
+            return Decision()
+        floor.reserved_turns = 0
+    if policy.takes_hands:
+        for hand in floor.hands:
+            one = able.get(key_of(hand.name))
+            if one is not None and (one.role != "model" or models_left(now) > 0):
+                return Decision((one.key,), "hand: asked for the floor")
+    return policy.decide(now)
+
+
+def situation(state: RoomState) -> Situation:
+    """What a policy gets to see now."""
+    floor = state.floor
+    bids = {key_of(hand.name): hand.urgency for hand in floor.hands}
+    candidates: list[Candidate] = []
+    everyone: list[Candidate] = []
+    models = 0
+    for key, member, record in state.agents():
+        silenced = member.away or record.is_muted(state.now) or budgets.is_spent(state, record)
+        waits: Waits = "" if silenced or record.slow_until <= state.now else "slow"
+        if not silenced and not member.ready:
+            waits = "loading"
+        one = Candidate(
+            key, member.name, member.role, owes(state, record), record.heard, record.spoke, bids.get(key), waits
+        )
+        everyone.append(one)
+        if (given := floor.grants.get(key)) is not None:
+            models += member.role == "model" and given.purpose == "speak"
+        elif not silenced and not waits:
+            candidates.append(one)
+    return Situation(
+        tuple(candidates),
+        tuple(everyone),
+        {key: record.turns for key, record in state.records.items()},
+        floor.last,
+        _missing(state) if floor.policy == "debate" else frozenset(),
+        state.history,
+        {**policy_of(state).defaults, **floor.params},
+        floor.memory,
+        lambda: draw(state),
+        floor.in_a_row + models,
+    )
+
+
+def _missing(state: RoomState) -> frozenset[str]:
+    return frozenset(key for key, record in state.records.items() if state.now < record.left + state.floor.lease)
+
+
+def draw(state: RoomState) -> float:
+    """A float in [0, 1) from the room's generator."""
+    state.floor.generator, drawn = splitmix64(state.floor.generator)
+    return drawn
+
+
+def owes(state: RoomState, record: Record) -> bool:
+    """Whether somebody else said something to all that this participant has not answered or passed on."""
+    if record.deafened:
+        return False
+    for message in reversed(state.history):
+        if message.seq <= record.heard:
+            return False
+        if message.to is None and message.redacted is None and not same_name(message.sender, record.name):
+            return True
+    return False
+
+
+def _open_turns(state: RoomState) -> int:
+    return sum(1 for given in state.floor.grants.values() if given.purpose == "speak")
+
+
+def agent_room(state: RoomState) -> int:
+    """How many more turns may be given now, beside those that are open."""
+    return left_when_free(state) - _open_turns(state)
+
+
+def left_when_free(state: RoomState) -> int:
+    """How many agent messages the hop limit, `/step` and the queue for approval allow; no limit is a million."""
+    floor = state.floor
+    left = floor.hop_limit - floor.since_human if floor.hop_limit else 1_000_000
+    if floor.steps is not None:
+        left = min(left, floor.steps)
+    return min(left - len(floor.sealed), KEPT_HELD - len(state.held))
+
+
+def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices: tuple[str, ...] = ()) -> bool:
+    """Give the floor to the member `key`; says whether it was given."""
+    floor = state.floor
+    member = state.members[key]
+    if key in floor.grants or (not choices and agent_room(state) <= 0):
+        return False
+    floor.turn += 1
+    given = Grant(
+        name=member.name,
+        turn=floor.turn,
+        epoch=floor.epoch,
+        since=state.now,
+        deadline=state.now + floor.lease,
+        context=state.seq,
+        reason=reason,
+        purpose="select" if choices else "speak",
+        choices=choices,
+    )
+    floor.grants[key] = given
+    floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
+    state.decisions[given.turn] = reason
+    while len(state.decisions) > KEPT_DECISIONS:
+        del state.decisions[next(iter(state.decisions))]
+    out.append(Reply(member.session, grant_frame(state, given)))
+    out.append(FloorChanged())
+    return True
+
+
+def grant_frame(state: RoomState, given: Grant) -> GrantFrame:
+    """What the holder is told."""
+    return GrantFrame(
+        room=state.name,
+        timestamp=timestamp(given.since),
+        turn=given.turn,
+        epoch=given.epoch,
+        lease=given.deadline - given.since,
+        context=given.context,
+        policy=state.floor.policy,
+        reason=given.reason,
+        purpose=given.purpose,
+        choices=given.choices,
+    )
+
+
+def revoke(state: RoomState, out: list[Effect], key: str, reason: str) -> bool:
+    """Take the floor back, if `key` has it; its client is told to stop, and what it streams is cut off."""
+    floor = state.floor
+    given = _end(state, key)
+    if given is None:
+        return False
+    out += [Silence(given.turn), FloorChanged()]
+    if (member := state.members.get(key)) is not None:
+        record = state.records[key]
+        record.revoked[given.turn] = state.now
+        while len(record.revoked) > 100:
+            del record.revoked[next(iter(record.revoked))]
+        out.append(
+            Reply(
+                member.session,
+                Revoke(
+                    room=state.name,
+                    timestamp=timestamp(state.now),
+                    turn=given.turn,
+                    epoch=floor.epoch,
+                    reason=reason,
+                ),
+            )
+        )
+    return True
+
+
+def _end(state: RoomState, key: str) -> Grant | None:
+    """Take a grant off the list and count how long it was held."""
+    given = state.floor.grants.pop(key, None)
+    if given is not None:
+        state.records[key].seconds += state.now - given.since
+    return given
+
+
+def hand_over(state: RoomState, out: list[Effect], key: str, reason: str) -> None:
+    """The moderator gives the floor to the member `key` alone, whatever slow mode says; if it has it, it goes on."""
+    bump(state)
+    for other, given in list(state.floor.grants.items()):
+        if other != key or given.purpose != "speak":
+            revoke(state, out, other, reason)
+    state.records[key].slow_until = 0.0
+    state.members[key].away = False
+    if key not in state.floor.grants:
+        grant(state, out, key, reason)
+
+
+def unreserve(state: RoomState, key: str) -> None:
+    """No more turns are kept for this participant."""
+    if state.floor.reserved == key:
+        state.floor.reserved_turns = 0
+
+
+def silence(state: RoomState, out: list[Effect], key: str, reason: str) -> None:
+    """Steer one participant into silence: a new epoch, its grant revoked, its sealed words thrown away."""
+    bump(state)
+    revoke(state, out, key, reason)
+    unreserve(state, key)
+    state.floor.sealed = [words for words in state.floor.sealed if key_of(words.name) != key]
+
+
+def forget(state: RoomState, out: list[Effect], key: str) -> None:
+    """Take the floor from one whose connection is gone; it still owes its answer when it comes back."""
+    given = _end(state, key)
+    if given is not None:
+        out += [Silence(given.turn), FloorChanged()]
+
+
+def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
+    """The holder has spoken or passed: the grant is used up."""
+    given = _end(state, key)
+    assert given is not None, f"{key} does not have the floor"
+    record = state.records[key]
+    record.heard = max(record.heard, given.context)
+    if given.purpose == "speak":
+        use_up(state, key)
+    out.append(FloorChanged())
+    return given
+
+
+def use_up(state: RoomState, key: str) -> None:
+    """A turn is over that was spoken in, passed or stopped; not one that was taken back."""
+    floor = state.floor
+    floor.last = key
+    state.records[key].turns += 1
+    if floor.reserved == key and floor.reserved_turns:
+        floor.reserved_turns -= 1
+
+
+def pace(state: RoomState, out: list[Effect], seconds: float) -> None:
+    """Slow mode: so many seconds between two messages of one agent; 0 lifts it at once."""
+    state.floor.slow = seconds
+    if not seconds:
+        for record in state.records.values():
+            record.slow_until = 0.0
+    out.append(FloorChanged())
+
+
+def bump(state: RoomState) -> None:
+    """A new epoch: something was steered."""
+    state.floor.epoch += 1
+
+
+def pause(state: RoomState, out: list[Effect], reason: str) -> bool:
+    """Silence: every grant is revoked and no other given; False where the room was paused already."""
+    floor = state.floor
+    if floor.paused:
+        return False
+    floor.paused = True
+    floor.steps = None
+    bump(state)
+    for key in list(floor.grants):
+        revoke(state, out, key, reason)
+    out.append(FloorChanged())
+    return True
+
+
+def resume(state: RoomState, out: list[Effect]) -> bool:
+    """End of the silence; counters that pause a room begin anew. Says whether it was paused."""
+    floor = state.floor
+    was_paused = floor.paused
+    floor.paused = False
+    floor.steps = None
+    floor.since_human = floor.in_a_row = 0
+    state.alarm.pop("raised", None)
+    if was_paused:
+        bump(state)
+        out.append(FloorChanged())
+    return was_paused
+
+
+def spoken(state: RoomState, out: list[Effect], message: Message) -> None:
+    """Count a message that was just published; pause the room where a limit is reached with it."""
+    floor = state.floor
+    if message.role not in AGENTS:
+        floor.since_human = floor.in_a_row = 0
+        return
+    floor.since_human += 1
+    floor.in_a_row = floor.in_a_row + 1 if message.role == "model" else 0
+    step(state, out)
+    enforce_hop_limit(state, out)
+
+
+def step(state: RoomState, out: list[Effect]) -> None:
+    """Count a message of `/step`; pause the room after the last."""
+    floor = state.floor
+    if floor.steps is not None:
+        floor.steps -= 1
+        if floor.steps <= 0:
+            pause(state, out, "step done")
+
+
+def enforce_hop_limit(state: RoomState, out: list[Effect]) -> None:
+    """Pause the room where agents have spoken too often without a human."""
+    floor = state.floor
+    if floor.hop_limit and floor.since_human >= floor.hop_limit and pause(state, out, "hop limit"):
+        text = f"{floor.hop_limit} messages without a human: the room has paused itself; /resume lets it go on"
+        out.append(Announce(notice(state, text, level="warning", code="hop_limit")))
+
+
+def lease_over(state: RoomState, out: list[Effect], turn: str) -> None:
+    """A holder did not answer in time: the floor is taken from it, and it is not asked again until it shows life.
+
+    It owes nothing for what it had heard. So a client that hangs costs the room one lease.
+    """
+    for key, given in list(state.floor.grants.items()):
+        if str(given.turn) == turn and state.now >= given.deadline:
+            revoke(state, out, key, "lease over")
+            state.records[key].heard = max(state.records[key].heard, given.context)
+            state.members[key].away = True
+            out.append(Announce(presence(state, state.members[key], "away", "did not answer in time")))
+            waited = state.now - given.since
+            text = f"{given.name} did not answer within {waited:.0f} s: the floor goes on"
+            out.append(Announce(notice(state, text, level="warning", code="lease_over")))
+
+
+def unanswered(state: RoomState, out: list[Effect], turn: str) -> None:
+    """A revoke is not answered: say so to the moderators, once until its client answers again."""
+    for _, _, record in state.agents():
+        number = next((number for number in record.revoked if str(number) == turn), 0)
+        since = record.revoked.get(number)
+        if since is None or record.unresponsive or state.now < since + PATIENCE:
+            continue
+        record.unresponsive = True
+        text = f"{record.name} does not answer: told to stop {state.now - since:.0f} s ago (its words are kept out)"
+        told = event(state, "alarm", actor=record.name, text=text, unresponsive=True, turn=number)
+        out.append(Announce(told, moderators=True))
+
+
+def deadlines(state: RoomState) -> list[tuple[float, str]]:
+    """When something falls due, in seconds since the epoch, and the key for `Elapsed`."""
+    due = [(given.deadline, f"lease:{given.turn}") for given in state.floor.grants.values()]
+    for key, _, record in state.agents():
+        if key in state.floor.grants and "seconds" in record.budget:
+            left = record.budget["seconds"] - record.seconds
+            due.append((state.floor.grants[key].since + left + 0.001, "wake"))  # beyond any rounding
+        due += [(moment, "wake") for moment in (record.slow_until, record.muted_until) if state.now < moment < FOREVER]
+        if record.revoked and not record.unresponsive:
+            turn, since = next(iter(record.revoked.items()))
+            due.append((since + PATIENCE, f"cancel:{turn}"))
+    if state.floor.policy == "debate":  # it waits for them
+        given_up = [record.left + state.floor.lease for record in state.records.values() if record.left]
+        due += [(moment, "wake") for moment in given_up if moment > state.now]
+    if "seconds" in state.budget and state.spent.get("since", 0.0) + state.budget["seconds"] > state.now:
+        due.append((state.spent["since"] + state.budget["seconds"], "wake"))
+    return due

@@ -1,0 +1,63 @@
+"""One message of a room: what the wire carries, the transcript keeps and every prompt is made of."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["model", "user_sim", "moderator", "observer"]
+"""What a member is. Moderators are the humans of a room; models and user simulators need the floor."""
+
+AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
+"""Roles that speak only when granted the floor."""
+
+
+def timestamp(seconds: float) -> str:
+    """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
+    whole, rest = divmod(int(seconds * 1000), 1000)
+    return f"{_of_second(whole)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _of_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, rename={"sender": "from"}):
+    """What was said, as the hub stamped it.
+
+    `seq` counts the messages of a room from 1 without a gap; `to` names the only reader of a whisper; `turn` is the
+    grant it was said under (`None` for humans); `meta` is what made it, as its author's client reported.
+    """
+
+    room: str
+    seq: int
+    id: str
+    sender: str
+    role: Role
+    to: str | None = None
+    content: str
+    timestamp: str
+    reply_to: int | None = None
+    turn: int | None = None
+    meta: Mapping[str, Any] | None = None
+    redacted: str | None = None
+    """Why its content was taken out, where a moderator did so."""
+
+    def is_for(self, name: str, role: Role) -> bool:
+        """Whether this member may read it: everybody, or both ends of a whisper and the moderators."""
+        if self.to is None or role == "moderator":
+            return True
+        return same_name(name, self.to) or same_name(name, self.sender)
+
+
+def key_of(name: str) -> str:
+    """The form under which names are compared: letter case does not count."""
+    return name.casefold()
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are the same participant's."""
+    return one == other or key_of(one) == key_of(other)

@@ -1,0 +1,247 @@
+"""A room: entries of the log in, effects out. A pure function of its state; no socket, no clock, no model.
+
+Every hub that applies the same entries holds the same room, byte for byte, and does the same.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from palaver.core import budgets, floor, notices, seats, speaking, steering
+from palaver.core.effects import Announce, Effect, FloorChanged, Reply
+from palaver.core.entry import Elapsed, Entry, HubStarted, Joined, Left
+from palaver.core.message import AGENTS, key_of, timestamp
+from palaver.core.protocol import Ack, Cancelled, Command, FloorRequest, Nack, Pass, Say, Status
+from palaver.core.state import Hand, Held, RoomState
+
+HISTORY: Final = 200
+MIN_HISTORY: Final = 64
+HANDS: Final = 100
+
+
+def apply(state: RoomState, entry: Entry) -> list[Effect]:
+    """Take one entry and say what is to be done. Entries that the state refuses change nothing but its time."""
+    out: list[Effect] = []
+    if entry.time > state.now:
+        state.now = entry.time
+    frame = entry.frame
+    if isinstance(frame, _SIGNS_OF_LIFE) and seats.back(state, entry, out):
+        speaking.settle(state, out)
+    _RULES[type(frame)](state, entry, frame, out)
+    return out
+
+
+def refuses(state: RoomState, entry: Entry) -> Nack | None:
+    """Why this frame cannot be taken now, for a hub to answer at the door without logging it."""
+    frame = entry.frame
+    member = state.members.get(key_of(entry.name))
+    if member is not None and member.away:  # the room must hear that it is alive
+        return None
+    if not isinstance(frame, Say | Command) or (frame.id and f"{entry.session}/{frame.id}" in state.seen):
+        return None
+    return _refuse_say(state, entry, frame) if isinstance(frame, Say) else _refuse_command(state, entry, frame)
+
+
+# --- speaking --------------------------------------------------------------------------------------------------------
+
+
+def _say(state: RoomState, entry: Entry, frame: Say, out: list[Effect]) -> None:
+    if frame.id and (seq := state.seen.get(f"{entry.session}/{frame.id}")) is not None:
+        out.append(Reply(entry.session, notices.ack(state, frame.id, seq)))
+        return
+    nack = _refuse_say(state, entry, frame)
+    if nack is not None:
+        out.append(Reply(entry.session, nack))
+    elif entry.role in AGENTS:
+        _say_with_floor(state, entry, frame, out)
+    else:
+        speaking.publish(state, _words(entry, frame), out)
+
+
+def _say_with_floor(state: RoomState, entry: Entry, frame: Say, out: list[Effect]) -> None:
+    given = floor.complete(state, out, key_of(entry.name))
+    saw_to = (frame.meta or {}).get("saw_to")
+    if isinstance(saw_to, int):  # what came while it waited or wrote is answered too, and owed no second answer
+        record = state.records[key_of(entry.name)]
+        record.heard = max(record.heard, min(saw_to, state.seq))
+    words = _words(entry, frame, turn=given.turn)
+    if given.purpose == "select":
+        speaking.selected(state, given, words.content)
+        speaking.remember(state, words, 0, out)
+    elif floor.policy_of(state).sealed:
+        speaking.seal(state, words, out)
+    elif state.floor.approval:
+        speaking.hold(state, words, out)
+    else:
+        speaking.publish(state, words, out)
+        return
+    speaking.settle(state, out)
+
+
+def _refuse_say(state: RoomState, entry: Entry, frame: Say) -> Nack | None:
+    if state.ended:
+        return notices.nack(state, frame.id, "ended", "the conversation has ended")
+    if not frame.content.strip():
+        return notices.nack(state, frame.id, "empty", "a message must hold some text")
+    if not seats.is_here(state, entry):
+        return notices.nack(state, frame.id, "not_joined", "this session has no seat in the room")
+    if frame.to is not None and key_of(frame.to) not in state.members:
+        return notices.nack(state, frame.id, "no_such_name", f"nobody here is called {frame.to!r}")
+    if entry.role in AGENTS:
+        return _refuse_agent(state, key_of(entry.name), frame)
+    if entry.role == "observer":
+        return notices.nack(state, frame.id, "not_allowed", "observers read; join as moderator to speak")
+    return None
+
+
+def _refuse_agent(state: RoomState, key: str, frame: Say) -> Nack | None:
+    if state.floor.paused:
+        return notices.nack(state, frame.id, "paused", "the room is paused")
+    record = state.records[key]
+    if record.is_muted(state.now):
+        left = record.muted_until - state.now
+        return notices.nack(state, frame.id, "muted", f"{record.name} is muted", left if left < 1e9 else None)
+    given = state.floor.grants.get(key)
+    if given is not None and frame.turn in (None, given.turn):
+        return None
+    if budgets.is_spent(state, record):
+        return notices.nack(state, frame.id, "budget", f"{record.name} has spent its budget")
+    if frame.turn is not None and frame.turn <= state.floor.turn:
+        return notices.nack(state, frame.id, "stale_epoch", f"turn {frame.turn} is over; wait for a grant")
+    return notices.nack(state, frame.id, "no_floor", "wait for a grant before speaking")
+
+
+def _words(entry: Entry, frame: Say, turn: int | None = None) -> Held:
+    return Held(
+        session=entry.session,
+        name=entry.name,
+        role=entry.role,
+        time=entry.time,
+        id=frame.id,
+        content=frame.content,
+        to=frame.to,
+        reply_to=frame.reply_to,
+        turn=turn,
+        meta=frame.meta,
+    )
+
+
+# --- the floor -------------------------------------------------------------------------------------------------------
+
+
+def _pass(state: RoomState, entry: Entry, frame: Pass, out: list[Effect]) -> None:
+    key = key_of(entry.name)
+    given = state.floor.grants.get(key)
+    if not seats.is_here(state, entry) or given is None or given.turn != frame.turn:
+        return
+    floor.complete(state, out, key)
+    if given.purpose == "select":
+        speaking.selected(state, given, "")
+    if frame.failed:
+        text = f"{entry.name} could not answer: {frame.reason or 'no reason given'}"
+        out.append(Announce(notices.notice(state, text, level="error", code="model_failed")))
+    else:
+        passed = notices.event(state, "pass", actor=entry.name, text=frame.reason, turn=frame.turn)
+        out.append(Announce(passed, moderators=True))
+    speaking.settle(state, out)
+
+
+def _cancelled(state: RoomState, entry: Entry, frame: Cancelled, out: list[Effect]) -> None:
+    record = state.records.get(key_of(entry.name))
+    if record is None or not seats.is_here(state, entry) or record.revoked.pop(frame.turn, None) is None:
+        return
+    record.unresponsive = False
+    record.latencies.append(frame.latency)
+    del record.latencies[:-100]
+    stopped = notices.event(
+        state, "cancelled", actor=entry.name, turn=frame.turn, latency=frame.latency, tokens=frame.tokens
+    )
+    out.append(Announce(stopped, moderators=True))
+
+
+def _floor_request(state: RoomState, entry: Entry, frame: FloorRequest, out: list[Effect]) -> None:
+    key = key_of(entry.name)
+    if entry.role not in AGENTS or not seats.is_here(state, entry) or key in state.floor.grants:
+        return
+    raised = Hand(name=entry.name, urgency=frame.urgency, reason=frame.reason, time=state.now)
+    hands = state.floor.hands
+    place = next((place for place, hand in enumerate(hands) if key_of(hand.name) == key), len(hands))
+    if place < HANDS:
+        hands[place : place + 1] = [raised]
+    out.append(FloorChanged())
+    speaking.settle(state, out)
+
+
+def _status(state: RoomState, entry: Entry, frame: Status, out: list[Effect]) -> None:
+    if not seats.is_here(state, entry):
+        return
+    member = state.members[key_of(entry.name)]
+    member.ready = frame.state == "ready"
+    out.append(Announce(notices.presence(state, member, frame.state, frame.text, frame.progress)))
+    speaking.settle(state, out)
+
+
+def _command(state: RoomState, entry: Entry, frame: Command, out: list[Effect]) -> None:
+    if f"{entry.session}/{frame.id}" in state.seen:
+        done = Ack(room=state.name, timestamp=timestamp(state.now), id=frame.id, text="done before")
+        out.append(Reply(entry.session, done))
+        return
+    refusal = _refuse_command(state, entry, frame)
+    if refusal is not None:
+        out.append(Reply(entry.session, refusal))
+    elif steering.carry_out(state, entry, frame, out):
+        speaking.mark(state, entry.session, frame.id, 0)
+
+
+def _refuse_command(state: RoomState, entry: Entry, frame: Command) -> Nack | None:
+    if entry.role != "moderator":
+        return notices.nack(state, frame.id, "not_allowed", "only moderators give commands")
+    if not seats.is_here(state, entry):
+        return notices.nack(state, frame.id, "not_joined", "this session has no seat in the room")
+    return None
+
+
+# --- coming, going, time ---------------------------------------------------------------------------------------------
+
+
+def _joined(state: RoomState, entry: Entry, frame: Joined, out: list[Effect]) -> None:
+    if not state.opened:
+        state.opened, state.floor.generator = state.now, frame.seed
+    seats.seat(state, entry, frame, out)
+    speaking.settle(state, out)
+
+
+def _left(state: RoomState, entry: Entry, frame: Left, out: list[Effect]) -> None:
+    member = state.members.get(key_of(entry.name))
+    if member is not None and member.connection == frame.connection:
+        seats.remove(state, key_of(entry.name), frame.reason, out)
+        speaking.settle(state, out)
+
+
+def _hub_started(state: RoomState, entry: Entry, frame: HubStarted, out: list[Effect]) -> None:
+    for key in [key for key, member in state.members.items() if member.hub == frame.hub]:
+        seats.remove(state, key, "hub restarted", out)
+    speaking.settle(state, out)
+
+
+def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) -> None:
+    kind, _, rest = frame.key.partition(":")
+    if kind == "lease":
+        floor.lease_over(state, out, rest)
+    elif kind == "cancel":
+        floor.unanswered(state, out, rest)
+    speaking.settle(state, out)
+
+
+_SIGNS_OF_LIFE: Final = (Say, Pass, Cancelled, FloorRequest, Status)
+_RULES: dict[type, Callable[[RoomState, Entry, Any, list[Effect]], None]] = {
+    Say: _say,
+    Pass: _pass,
+    Cancelled: _cancelled,
+    FloorRequest: _floor_request,
+    Status: _status,
+    Command: _command,
+    Joined: _joined,
+    Left: _left,
+    Elapsed: _elapsed,
+    HubStarted: _hub_started,
+}

@@ -1,0 +1,119 @@
+"""Coming and going: who sits in a room, under which name, and what the others are told of it."""
+
+from typing import Final
+
+from palaver.core import floor, notices
+from palaver.core.effects import Admit, Announce, Disconnect, Effect, Hearing, Reply
+from palaver.core.entry import Entry, Joined
+from palaver.core.message import AGENTS, key_of
+from palaver.core.protocol import Close
+from palaver.core.state import FOREVER, Member, Record, RoomState
+
+KEPT_RECORDS: Final = 1000
+CROWD: Final = 200
+"""Rooms beyond this size announce only those who can speak, and show so many seats."""
+
+
+def is_here(state: RoomState, entry: Entry) -> bool:
+    """Whether the entry's session is the one that sits under its name."""
+    member = state.members.get(key_of(entry.name))
+    return member is not None and member.session == entry.session and member.role == entry.role
+
+
+def refuse(state: RoomState, entry: Entry) -> Disconnect | None:
+    """Why the entry's name cannot be seated now."""
+    key = key_of(entry.name)
+    there = state.members.get(key)
+    if there is not None and there.session != entry.session:
+        return Disconnect(entry.session, Close.NAME_TAKEN, taken(entry.name), entry.id)
+    if state.banned.get(key, 0.0) > max(state.now, entry.time):
+        return Disconnect(entry.session, Close.BANNED, f"{entry.name} is banned from room {state.name!r}", entry.id)
+    return None
+
+
+def taken(name: str) -> str:
+    """What somebody is told whose name is in use; the words are those of LLM Party Chat."""
+    return f"Name '{name}' is already taken. Connection rejected."
+
+
+def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> None:
+    """Give the entry's session a seat; the same session again takes over its own."""
+    refusal = refuse(state, entry)
+    if refusal is not None:
+        out.append(refusal)
+        return
+    key = key_of(entry.name)
+    again = key in state.members
+    if again:  # the same client on a new connection: what it was granted died with the old one
+        floor.forget(state, out, key)
+    member = Member(
+        name=entry.name,
+        role=entry.role,
+        session=entry.session,
+        connection=entry.id,
+        hub=joined.hub,
+        ready=joined.ready,
+        about=joined.about,
+    )
+    state.members[key] = member
+    if entry.role == "observer":
+        state.speakers.pop(key, None)
+    else:
+        state.speakers[key] = True
+    out.append(Admit(entry.session, entry.id))
+    if entry.role in AGENTS:
+        record = _enrol(state, key, entry)
+        if record.deafened:
+            out.append(Hearing(entry.session, True))
+        if record.settings:
+            out.append(Reply(entry.session, notices.settings_event(state, record.name, record.settings)))
+    if not again:
+        _announce(state, member, "joined", out)
+
+
+def _enrol(state: RoomState, key: str, entry: Entry) -> Record:
+    records = state.records
+    if key in records:
+        record = records[key]
+        record.name, record.role = entry.name, entry.role
+        record.revoked, record.unresponsive, record.left = {}, False, -FOREVER
+        return record
+    if len(records) >= KEPT_RECORDS:
+        absent = [name for name in records if name not in state.members]
+        absent.sort(key=lambda name: _is_steered(records[name]))
+        for gone in absent[: KEPT_RECORDS // 10]:
+            del records[gone]
+    records[key] = Record(name=entry.name, role=entry.role, heard=state.seq)
+    return records[key]
+
+
+def _is_steered(record: Record) -> bool:
+    """Whether a moderator has laid down anything for this participant: such records are forgotten last."""
+    return bool(record.muted_until or record.deafened or record.budget or record.settings)
+
+
+def back(state: RoomState, entry: Entry, out: list[Effect]) -> bool:
+    """The entry's client is alive: says whether it was thought to be away, and is here again."""
+    member = state.members.get(key_of(entry.name))
+    if member is None or not member.away or not is_here(state, entry):
+        return False
+    member.away = False
+    _announce(state, member, "ready" if member.ready else "loading", out)
+    return True
+
+
+def remove(state: RoomState, key: str, reason: str, out: list[Effect]) -> None:
+    """Take a member out of the room and tell the others why."""
+    member = state.members.pop(key)
+    state.speakers.pop(key, None)
+    if key in state.records:
+        state.records[key].left = state.now
+    state.floor.hands = [hand for hand in state.floor.hands if key_of(hand.name) != key]
+    floor.forget(state, out, key)
+    _announce(state, member, "left", out, reason)
+
+
+def _announce(state: RoomState, member: Member, what: notices.Change, out: list[Effect], text: str = "") -> None:
+    if member.role == "observer" and len(state.members) > CROWD:
+        return
+    out.append(Announce(notices.presence(state, member, what, text)))

@@ -1,0 +1,72 @@
+"""A room's state as members are told: its seats and its floor."""
+
+from itertools import islice
+
+from palaver.core import budgets, floor
+from palaver.core.message import timestamp
+from palaver.core.policies import rotation
+from palaver.core.protocol import FloorView, Holder, Seat
+from palaver.core.seats import CROWD
+from palaver.core.state import Member, RoomState
+
+
+def roster(state: RoomState) -> tuple[Seat, ...]:
+    """Who is here, in order of arrival; of a crowd only those who can speak, and at most 200."""
+    shown = state.members if len(state.members) <= CROWD else islice(state.speakers, CROWD)
+    return tuple(_seat(state, key, state.members[key]) for key in shown)
+
+
+def _seat(state: RoomState, key: str, member: Member) -> Seat:
+    record = state.records.get(key)
+    return Seat(
+        name=member.name,
+        role=member.role,
+        state="away" if member.away else "ready" if member.ready else "loading",
+        muted=record is not None and record.is_muted(state.now),
+        deafened=record is not None and record.deafened,
+        about=member.about,
+    )
+
+
+def floor_view(state: RoomState) -> FloorView:
+    """The floor as members are told."""
+    now = state.floor
+    return FloorView(
+        room=state.name,
+        timestamp=timestamp(state.now),
+        epoch=now.epoch,
+        paused=now.paused,
+        policy=now.policy,
+        params={**floor.policy_of(state).defaults, **now.params},
+        holders=tuple(
+            Holder(name=given.name, turn=given.turn, since=timestamp(given.since), reason=given.reason)
+            for given in now.grants.values()
+        ),
+        muted=tuple(record.name for record in state.records.values() if record.is_muted(state.now)),
+        hands=tuple(hand.name for hand in now.hands),
+        queue=tuple(queue(state)),
+        since_human=now.since_human,
+        hop_limit=now.hop_limit,
+        slow=now.slow,
+        approval=now.approval,
+        held=len(state.held),
+        budget=_budget_used(state),
+        topic=state.topic,
+    )
+
+
+def _budget_used(state: RoomState) -> float | None:
+    shares = [budgets.share(budgets.spent_by_room(state), state.budget)] if state.budget else []
+    shares += [budgets.share(budgets.spent_by(state, one), one.budget) for one in state.records.values() if one.budget]
+    return round(max(shares), 3) if shares else None
+
+
+def queue(state: RoomState) -> list[str]:
+    """Names of those who wait for the floor, nearest first, as far as can be known without drawing."""
+    waiting = [hand.name for hand in state.floor.hands]
+    situation = floor.situation(state)
+    owing = [candidate for candidate in situation.candidates if candidate.owes]
+    if state.floor.policy in ("round_robin", "mention"):
+        order = rotation(situation)
+        owing = [candidate for candidate in order if candidate.owes]
+    return waiting + [candidate.name for candidate in owing if candidate.name not in waiting]

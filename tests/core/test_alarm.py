@@ -1,0 +1,98 @@
+"""The loop and collapse alarm."""
+
+import time
+
+import pytest
+
+from palaver.core.alarm import DEFAULTS, diagnose, overlap
+from tests.core.test_prompt import message
+from tests.core.world import room_of
+
+LINE = "I could not agree more with what you have just said about the weather"
+PROSE = (
+    "Rivers change their beds over the centuries and leave lakes behind",
+    "My grandmother baked bread on Fridays in an oven of clay",
+    "Nobody has yet explained why the owl returned to the tower",
+    "Seven ships left harbour that morning under a yellow flag",
+    "If prices fall further the farmers will plant barley instead",
+    "Chess players age differently from runners or so they claim",
+)
+
+
+def test_an_agent_that_repeats_itself_raises_the_alarm_once_until_a_human_speaks() -> None:
+    world = room_of("Ada", "Bob", policy="round_robin")
+    world.say("Mod")
+    for _ in range(6):
+        world.say(world.holders()[0], LINE)
+    assert len(world.events("alarm")) == 1 and "repeats" in world.events("alarm")[0].text
+    world.say("Mod", "try again")
+    for _ in range(6):
+        world.say(world.holders()[0], LINE)
+    assert len(world.events("alarm")) == 2
+
+
+def test_an_alarm_can_pause_the_room_and_does_so_again_after_resume() -> None:
+    world = room_of("Ada", "Bob", policy="round_robin")
+    world.do("/alarm pause=on")
+    world.say("Mod")
+    for _ in range(3):
+        world.say(world.holders()[0], LINE)
+    assert world.state.floor.paused and len(world.notices("loop")) == 1
+    world.do("/resume")
+    world.say(world.holders()[0], LINE)
+    assert world.state.floor.paused and len(world.notices("loop")) == 2
+
+
+def test_sealed_words_are_listened_to_as_well() -> None:
+    world = room_of("Ada", "Bob", "Cid", policy="simultaneous")
+    world.say("Mod")
+    for name in ("Ada", "Bob", "Cid"):
+        world.say(name, LINE)
+    assert len(world.events("alarm")) == 1
+
+
+def test_an_alarm_can_be_switched_off_and_set() -> None:
+    world = room_of("Ada", "Bob", policy="round_robin")
+    assert world.do("/alarm on=off") is not None
+    assert world.do("/alarm on=off") is None
+    world.say("Mod")
+    for _ in range(6):
+        world.say(world.holders()[0], LINE)
+    assert world.events("alarm") == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        (PROSE, ""),
+        ((*PROSE[:3], PROSE[0]), "repeats"),
+        (("yes", "yes", "yes", "yes"), ""),
+        (("ha ha ha " * 60, "ho ho ho " * 60, "hi hi hi " * 60), "compress"),
+        ((LINE,), ""),
+    ],
+)
+def test_repetition_and_collapse_are_told_apart_from_talk(texts: tuple[str, ...], problem: str) -> None:
+    history = [message(seq, f"Bot {seq}", text) for seq, text in enumerate(texts, 1)]
+    found = diagnose(history, DEFAULTS)
+    assert (problem in found) if problem else found == ""
+
+
+def test_ping_pong_is_two_alone_for_too_long() -> None:
+    history = [message(seq, ("Ada", "Bob")[seq % 2], PROSE[seq % 6] + f" {seq}" * 9) for seq in range(1, 13)]
+    assert "have exchanged 12 messages" in diagnose(history, {**DEFAULTS, "overlap": 2.0})
+    assert diagnose([*history[:6], message(6, "Mod", "and?"), *history[6:]], {**DEFAULTS, "overlap": 2.0}) == ""
+
+
+def test_overlap_is_the_share_of_the_ones_phrases_that_the_other_has() -> None:
+    assert overlap(LINE, LINE) == 1.0
+    assert overlap(LINE, PROSE[0]) == 0.0
+    assert overlap("a b c d", "a b c x") == 0.5
+    assert overlap("all right", "all right") == 1.0 and overlap("yes", "yes") == 0.0
+
+
+def test_long_messages_do_not_hold_up_the_room() -> None:
+    history = [message(seq, f"Bot {seq}", f"{seq} " + PROSE[seq] * 1000) for seq in range(5)]
+    began = time.process_time()
+    for _ in range(20):
+        diagnose(history, DEFAULTS)
+    assert time.process_time() - began < 0.4
