@@ -1,0 +1,69 @@
+"""The clock of a room: one timer for whatever falls due next, proposed to the log as an entry."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from palaver.core import floor
+from palaver.core.entry import Elapsed
+from palaver.core.state import RoomState
+
+LEASES: Final = 5
+"""A holder that keeps streaming may keep the floor for so many leases."""
+
+
+class Deadlines:
+    """Watches `floor.deadlines`; every hub of a room may propose the same one, the rules take it once."""
+
+    def __init__(self, state: RoomState, clock: Callable[[], float], propose: Callable[[Elapsed], None]) -> None:
+        self._state = state
+        self._clock = clock
+        self._propose = propose
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._proposed: set[str] = set()
+        self._alive: dict[int, float] = {}
+
+    def sign_of_life(self, turn: int) -> None:
+        """The holder of this turn streams: its lease begins anew."""
+        self._alive[turn] = self._clock()
+
+    def settled(self, key: str) -> None:
+        """A proposal came back from the log, or was refused by it."""
+        self._proposed.discard(key)
+
+    def watch(self) -> None:
+        """Set the timer for the next deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = [self._postponed(moment, key) for moment, key in self._open()]
+        if due:
+            self._timer = self._loop.call_later(max(0.0, min(due) - self._clock()), self._due)
+
+    def _open(self) -> list[tuple[float, str]]:
+        return [item for item in floor.deadlines(self._state) if item[1] not in self._proposed]
+
+    def _postponed(self, moment: float, key: str) -> float:
+        """A lease runs from the last sign of life, for five leases at most."""
+        kind, _, turn = key.partition(":")
+        if kind != "lease":
+            return moment
+        lease = self._state.floor.lease
+        return min(max(moment, self._alive.get(int(turn), 0.0) + lease), moment + (LEASES - 1) * lease)
+
+    def _due(self) -> None:
+        self._timer = None
+        now = self._clock()
+        for moment, key in self._open():
+            if self._postponed(moment, key) <= now:
+                self._proposed.add(key)
+                self._propose(Elapsed(key=key))
+        open_turns = {given.turn for given in self._state.floor.grants.values()}
+        self._alive = {turn: seen for turn, seen in self._alive.items() if turn in open_turns}
+        self.watch()
+
+    def close(self) -> None:
+        """Stop."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,298 @@
+"""One room as this hub runs it: entries from the log are applied, and what they want done is done."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from palaver.core import floor, seats, views
+from palaver.core import room as rules
+from palaver.core.effects import (
+    Admit,
+    Announce,
+    Disconnect,
+    Effect,
+    FloorChanged,
+    Hearing,
+    Publish,
+    Reply,
+    Rewrite,
+    Silence,
+)
+from palaver.core.entry import Elapsed, Entry, Joined, Left, Logged
+from palaver.core.message import Message, Role, key_of, timestamp
+from palaver.core.notices import nack
+from palaver.core.protocol import Close, Command, Delta, Event, Nack, Say, Streamed, Welcome, encode
+from palaver.core.state import RoomState, encode_state
+from palaver.hub.catch_up import CatchUp
+from palaver.hub.deadlines import Deadlines
+from palaver.hub.log import Archive, Log
+from palaver.hub.metrics import Metrics
+from palaver.hub.outbox import Outbox
+from palaver.hub.session import MESSAGE, Session, wire
+from palaver.hub.transcripts import Transcripts
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY: Final = 20_000
+"""Entries between two snapshots: a restart replays no more than so many."""
+
+
+class Refused(Exception):
+    """A seat was refused."""
+
+    def __init__(self, code: Close, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class RoomHost:
+    """One room on this hub. All of it runs in the event loop's thread, between awaits."""
+
+    def __init__(
+        self,
+        state: RoomState,
+        *,
+        hub: str,
+        log: Log,
+        archive: Archive,
+        clock: Callable[[], float],
+        metrics: Metrics,
+        transcripts: Transcripts | None,
+        on_cut: Callable[[Session, Close, str], None],
+    ) -> None:
+        self.state = state
+        self._hub = hub
+        self._log = log
+        self._archive = archive
+        self._clock = clock
+        self._metrics = metrics
+        self._transcripts = transcripts
+        self._on_cut = on_cut
+        self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop, on_flush=self._flushed, on_behind=self._fell_behind)
+        self.catching_up = CatchUp(state, archive, self.outbox)
+        self._deadlines = Deadlines(state, clock, lambda frame: log.append(self.entry(None, frame)))
+        self._waiting: dict[str, tuple[Session, asyncio.Future[None]]] = {}
+        self._floor_changed = False
+        self._snapshot_at = state.applied + SNAPSHOT_EVERY
+        self._life = secrets.token_hex(4)
+        self._count = 0
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def entry(self, session: Session | None, frame: Logged) -> Entry:
+        """A frame stamped with who sent it and when; without a session it is the hub's own."""
+        self._count += 1
+        role: Role = "observer" if session is None else session.role
+        return Entry(
+            id=f"{self._life}.{self._count}",
+            room=self.state.name,
+            session="" if session is None else session.ident,
+            name="hub" if session is None else session.name,
+            role=role,
+            time=self._clock(),
+            frame=frame,
+        )
+
+    def receive(self, session: Session, frame: Logged) -> None:
+        """A member's frame: refused at the door, or handed to the log."""
+        entry = self.entry(session, frame)
+        refusal = rules.refuses(self.state, entry)
+        if refusal is None:
+            self._log.append(entry)
+        else:
+            self._metrics.nack(refusal.code)
+            self.outbox.reply(session, refusal)
+
+    def stream(self, session: Session, frame: Delta) -> None:
+        """Streamed text of whoever has the floor; anybody else's is dropped."""
+        given = self.state.floor.grants.get(key_of(session.name))
+        if given is None or given.turn != frame.turn or given.purpose != "speak":
+            return
+        now = self._clock()
+        self._deadlines.sign_of_life(frame.turn)
+        if self.state.floor.approval or floor.policy_of(self.state).sealed:
+            return
+        self.outbox.delta(
+            frame.turn,
+            Streamed(
+                room=self.state.name, timestamp=timestamp(now), sender=session.name, turn=frame.turn, text=frame.text
+            ),
+        )
+
+    async def seat(self, session: Session, joined: Joined, after: int | None, history: int) -> None:
+        """Ask the log for a seat and wait until it is given; raises `Refused`."""
+        entry = self.entry(session, joined)
+        refusal = seats.refuse(self.state, entry)
+        if refusal is not None:
+            raise Refused(refusal.code, refusal.reason)
+        session.delivered = max(0, self.state.seq - history) if after is None else min(after, self.state.seq)
+        session.connection = entry.id
+        admitted = self._waiting[entry.id] = (session, self._loop.create_future())
+        self._log.append(entry)
+        try:
+            await admitted[1]
+        except asyncio.CancelledError:
+            self.unseat(session, "connection lost")
+            raise
+        finally:
+            self._waiting.pop(entry.id, None)
+
+    def unseat(self, session: Session, reason: str) -> None:
+        """The connection has ended; its seat is given back unless another connection has it."""
+        if self.outbox.sessions.get(session.ident) is session:
+            self.outbox.remove(session)
+            self.catching_up.forget(session)
+        self._log.append(self.entry(session, Left(connection=session.connection, reason=reason[:200])))
+
+    def _turn_away(self, entry: str, code: Close, reason: str) -> None:
+        if entry in self._waiting and not (admitted := self._waiting[entry][1]).done():
+            admitted.set_exception(Refused(code, reason))
+
+    # --- the log speaks ------------------------------------------------------------------------------------------
+
+    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Apply what is durable and do what it wants done."""
+        published: list[tuple[Message, bytes]] = []
+        for position, entry in entries:
+            self.state.applied = position
+            try:
+                for effect in rules.apply(self.state, entry):
+                    self._perform(effect, published)
+            except Exception:  # a mistake of ours must not cost the room what comes after it
+                logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
+            if isinstance(entry.frame, Elapsed):
+                self._deadlines.settled(entry.frame.key)
+        if self._floor_changed:
+            self._floor_changed = False
+            self.outbox.notice(views.floor_view(self.state))
+        if self.state.records:
+            self._deadlines.watch()
+        if published:
+            self._keep(published)
+        if self.state.applied >= self._snapshot_at:
+            self.save()
+
+    def refused(self, entries: Sequence[Entry], reason: str) -> None:
+        """The log could not keep these: nothing of them happened, and whoever sent them is told."""
+        for entry in entries:
+            session = self.outbox.sessions.get(entry.session)
+            if isinstance(entry.frame, Joined):
+                self._turn_away(entry.id, Close.LOG_UNAVAILABLE, f"the log is unavailable: {reason}")
+            elif isinstance(entry.frame, Elapsed):
+                self._deadlines.settled(entry.frame.key)
+            elif isinstance(entry.frame, Left):
+                self._loop.call_later(1.0, self._log.append, entry)
+            elif session is not None and isinstance(entry.frame, Say | Command):
+                refusal = nack(self.state, entry.frame.id, "unavailable", f"the log is unavailable: {reason}", 1.0)
+                self._metrics.nack(refusal.code)
+                self.outbox.reply(session, refusal)
+
+    def _perform(self, effect: Effect, published: list[tuple[Message, bytes]]) -> None:
+        match effect:
+            case Publish(message):
+                body = encode(message)
+                published.append((message, body))
+                self.outbox.message(message, body)
+            case Reply(ident, frame):
+                if (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.reply(session, frame)
+                    if isinstance(frame, Nack):
+                        self._metrics.nack(frame.code)
+            case FloorChanged():
+                self._floor_changed = True
+            case Announce(frame, moderators=True):
+                self.outbox.moderators(frame)
+                if isinstance(frame, Event) and frame.kind == "cancelled":
+                    self._metrics.cancel.observe(float(frame.data["latency"]))
+            case Announce(frame):
+                self.outbox.notice(frame)
+            case Silence(turn):
+                self.outbox.silence(turn)
+            case Hearing(ident, deaf):
+                if (session := self.outbox.sessions.get(ident)) is not None:
+                    session.view = session.view & ~MESSAGE if deaf else session.view | MESSAGE
+            case Rewrite(message):
+                self._archive.record(self.state.name, [(message.seq, encode(message))])
+                if self._transcripts is not None:
+                    self._transcripts.rewrite(self.state.name, message)
+            case Admit(ident, entry):
+                self._admit(ident, entry)
+            case Disconnect(ident, code, reason, entry):
+                self._disconnect(ident, code, reason, entry)
+
+    def _keep(self, published: list[tuple[Message, bytes]]) -> None:
+        self._archive.record(self.state.name, [(message.seq, body) for message, body in published])
+        messages = [message for message, _ in published]
+        if self._transcripts is not None:
+            self._transcripts.write(self.state.name, messages)
+        for role in {message.role for message in messages}:
+            self._metrics.messages.labels(role).inc(sum(message.role == role for message in messages))
+
+    def save(self) -> None:
+        """Keep a snapshot of the room as it is."""
+        self._snapshot_at = self.state.applied + SNAPSHOT_EVERY
+        self._log.save_snapshot(self.state.name, encode_state(self.state))
+
+    # --- seats ---------------------------------------------------------------------------------------------------
+
+    def _admit(self, ident: str, entry: str) -> None:
+        old = self.outbox.sessions.get(ident)
+        if old is not None:
+            self.outbox.remove(old)
+            self.catching_up.forget(old)
+            self._on_cut(old, Close.TAKEN_OVER, "joined again from elsewhere")
+        session, admitted = self._waiting.get(entry, (None, None))
+        if session is None or admitted is None or admitted.done():  # another hub's, or the connection went away
+            return
+        self.outbox.flush()
+        self.outbox.add(session)
+        if session.legacy:
+            session.delivered = self.state.seq
+        else:
+            session.write(wire(encode(self._welcome(session))))
+        admitted.set_result(None)
+        self.catching_up.start(session)
+
+    def _welcome(self, session: Session) -> Welcome:
+        return Welcome(
+            room=self.state.name,
+            timestamp=timestamp(self._clock()),
+            name=session.name,
+            role=session.role,
+            session=session.ident,
+            seq=self.state.seq,
+            missed=self.state.seq - session.delivered,
+            members=len(self.state.members),
+            roster=views.roster(self.state),
+            floor=views.floor_view(self.state),
+            pins=tuple(self.state.pins),
+        )
+
+    def _disconnect(self, ident: str, code: Close, reason: str, entry: str) -> None:
+        if entry:
+            self._turn_away(entry, code, reason)
+            return
+        session = self.outbox.sessions.get(ident)
+        if session is not None:
+            self.outbox.flush()
+            self.outbox.remove(session)
+            self.catching_up.forget(session)
+            self._on_cut(session, code, reason)
+
+    def _flushed(self, deliveries: int, size: int) -> None:
+        self._metrics.deliveries.inc(deliveries)
+        self._metrics.bytes.inc(size)
+
+    def _fell_behind(self, session: Session) -> None:
+        self._metrics.set_aside.inc()
+        self.catching_up.behind.add(session)
+
+    async def close(self) -> None:
+        """Stop timers and catching up; keep a snapshot."""
+        self._deadlines.close()
+        await self.catching_up.close()
+        self.save()

@@ -1,0 +1,214 @@
+"""The hub: rooms by name, sessions in them, frames in from members. It knows no websocket."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from palaver.core import room as rules
+from palaver.core.effects import Publish, Rewrite
+from palaver.core.entry import HubStarted, Joined
+from palaver.core.errors import ProtocolError
+from palaver.core.message import Message, timestamp
+from palaver.core.protocol import Close, Delta, Error, Join, Leave, decode_member, encode
+from palaver.core.state import RoomState, decode_state
+from palaver.hub.host import Refused, RoomHost
+from palaver.hub.legacy import decode_words
+from palaver.hub.log import Archive, Log
+from palaver.hub.metrics import Metrics
+from palaver.hub.session import PING, Session
+from palaver.hub.transcripts import Transcripts
+
+logger = logging.getLogger(__name__)
+
+SWEEP: Final = 0.1
+"""Seconds between two looks at members that are behind."""
+PING_SWEEPS: Final = 200
+"""A member that was written nothing for so many sweeps (20 s) is pinged: proxies stay open, dead peers are noticed."""
+
+
+class Hub:
+    """Rooms on one log. Nothing here waits for a member.
+
+    `history` is how many past messages a newcomer gets, `max_rooms` how many rooms may be open.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        archive: Archive,
+        name: str = "hub",
+        transcripts: Transcripts | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+        history: int = 50,
+        max_rooms: int = 1000,
+        defaults: Callable[[RoomState], None] = lambda state: None,
+        seed: Callable[[], int] = lambda: time.time_ns(),
+    ) -> None:
+        self.name = name
+        self.metrics = metrics or Metrics()
+        self.rooms: dict[str, RoomHost] = {}
+        self._log = log
+        self._archive = archive
+        self._transcripts = transcripts
+        self._clock = clock
+        self._history = history
+        self._max_rooms = max_rooms
+        self._defaults = defaults
+        self._seed = seed
+        self._opening: dict[str, asyncio.Task[RoomHost]] = {}
+        self._sweeping: asyncio.Task[None] | None = None
+        self._sweeps = 0
+
+    async def open(self) -> None:
+        """Open the log; raises `LogUnavailable`."""
+        await self._log.open()
+        self.metrics.waiting_bytes(self._waiting_bytes)
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Keep a snapshot of every room and make the log durable."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        for host in self.rooms.values():
+            await host.close()
+        await self._log.close()
+        if self._transcripts is not None:
+            await self._transcripts.close()
+
+    def _waiting_bytes(self) -> float:
+        return sum(session.waiting for host in self.rooms.values() for session in host.outbox.sessions.values())
+
+    # --- rooms ---------------------------------------------------------------------------------------------------
+
+    async def room(self, name: str) -> RoomHost:
+        """The room under that name, brought back from the log if need be; raises `Refused`."""
+        if name in self.rooms:
+            return self.rooms[name]
+        if name not in self._opening:
+            if len(self.rooms) + len(self._opening) >= self._max_rooms:
+                raise Refused(Close.ACCESS_DENIED, f"this hub has {self._max_rooms} rooms open and opens no more")
+            task = asyncio.get_running_loop().create_task(self._open_room(name))
+            self._opening[name] = task
+            task.add_done_callback(lambda _: self._opening.pop(name, None))
+        return await asyncio.shield(self._opening[name])
+
+    async def _open_room(self, name: str) -> RoomHost:
+        state = await self._restored(name)
+        host = RoomHost(
+            state,
+            hub=self.name,
+            log=self._log,
+            archive=self._archive,
+            clock=self._clock,
+            metrics=self.metrics,
+            transcripts=self._transcripts,
+            on_cut=self._cut,
+        )
+        self._log.tail(name, host.take, host.refused)
+        if any(member.hub == self.name for member in state.members.values()):
+            self._log.append(host.entry(None, HubStarted(hub=self.name)))
+        if self._transcripts is not None:
+            await self._transcripts.open(name, lambda after, limit: self._archive.messages(name, after, limit))
+        self.rooms[name] = host
+        return host
+
+    async def _restored(self, name: str) -> RoomState:
+        """The room's state from its snapshot and what the log holds since; the archive is brought up to it."""
+        started = time.perf_counter()
+        state = self._state_of(name, await self._log.snapshot(name))
+        state.history_limit = max(self._history, rules.MIN_HISTORY, rules.HISTORY)
+        replayed = 0
+        while entries := await self._log.read(name, state.applied):
+            published: list[Message] = []
+            for position, entry in entries:
+                for effect in rules.apply(state, entry):
+                    if isinstance(effect, Publish | Rewrite):
+                        published.append(effect.message)
+                state.applied = position
+            self._archive.record(name, [(message.seq, encode(message)) for message in published])
+            replayed += len(entries)
+        if replayed:
+            logger.info("room %s: %d entries replayed in %.2f s", name, replayed, time.perf_counter() - started)
+        return state
+
+    def _state_of(self, name: str, saved: bytes | None) -> RoomState:
+        """The state that a snapshot holds; one of another version is left aside, the log makes the room again."""
+        if saved is not None:
+            try:
+                return decode_state(saved)
+            except ValueError as error:
+                logger.warning("room %s: the snapshot cannot be read, replaying the whole log: %s", name, error)
+        state = RoomState(name=name)
+        self._defaults(state)
+        return state
+
+    # --- members -------------------------------------------------------------------------------------------------
+
+    async def join(self, session: Session, join: Join) -> RoomHost:
+        """Seat a session; raises `Refused`."""
+        host = await self.room(join.room)
+        joined = Joined(hub=self.name, ready=join.ready, about=join.about, seed=self._seed() & (2**63 - 1))
+        await host.seat(session, joined, join.after, self._history)
+        self.metrics.connected.labels(session.role).inc()
+        logger.info("%s joined %s as %s", session.name, session.room, session.role)
+        return host
+
+    def leave(self, host: RoomHost, session: Session, reason: str) -> None:
+        """The connection of a seated session has ended."""
+        self.metrics.connected.labels(session.role).dec()
+        host.unseat(session, reason)
+        logger.info("%s left %s: %s", session.name, session.room, reason)
+
+    def receive(self, host: RoomHost, session: Session, raw: bytes) -> Leave | None:
+        """A frame from a member; bad ones are answered. A `leave` comes back: the connection is to be closed."""
+        try:
+            frame = decode_words(raw, session.name) if session.legacy else decode_member(raw)
+        except ProtocolError as error:
+            self.metrics.errors.inc()
+            told = Error(room=session.room, timestamp=timestamp(self._clock()), code="bad_frame", reason=str(error))
+            host.outbox.reply(session, told)
+            return None
+        if isinstance(frame, Delta):
+            host.stream(session, frame)
+        elif isinstance(frame, Leave):
+            return frame
+        else:
+            host.receive(session, frame)
+        return None
+
+    async def flow(self) -> None:
+        """Wait while the log has more to do than it should: what a reader awaits before it reads on."""
+        await self._log.room_made()
+
+    # --- sweeping ------------------------------------------------------------------------------------------------
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            self._sweeps += 1
+            for host in list(self.rooms.values()):
+                for session, reason in host.catching_up.sweep():
+                    self.metrics.slow.inc()
+                    self._cut(session, Close.SLOW, reason)
+                if self._sweeps % PING_SWEEPS == 0:
+                    _ping(host)
+
+    def _cut(self, session: Session, code: Close, reason: str) -> None:
+        """End a connection: slow ones by reset, others are closed by their handler with this code."""
+        logger.info("%s is cut from %s: %s", session.name, session.room, reason)
+        if code is Close.SLOW:
+            session.cut(code, reason)
+        else:
+            session.end(code, reason)
+
+
+def _ping(host: RoomHost) -> None:
+    for session in host.outbox.sessions.values():
+        if session.quiet_sweeps and not session.waiting:
+            session.write(PING)
+        session.quiet_sweeps = 1

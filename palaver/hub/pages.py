@@ -1,0 +1,164 @@
+"""What the hub's port answers besides the websocket: the live page, a few JSON pages, and whose pages may connect."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Final
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from palaver import __version__
+from palaver.core.commands import COMMANDS
+from palaver.core.message import timestamp
+from palaver.core.policies import POLICIES
+from palaver.hub.auth import is_loopback
+from palaver.hub.host import RoomHost
+from palaver.hub.hub import Hub
+
+Pages = Callable[[ServerConnection, Request], Response | None]
+
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_GUARDS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every page. With Trusted Types no text becomes markup, also where a script of ours forgets itself."""
+
+
+def pages(hub: Hub, origins: Sequence[str] = ()) -> Pages:
+    """Answers `GET` for the live page (`/`), `/rooms`, `/commands`, `/health` and `/metrics`.
+
+    A websocket goes on to the handshake unless another site's page opens it: see `may_connect`.
+    """
+    static = _static()
+    vocabulary = _vocabulary()
+
+    def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        if _header(request, "Upgrade").lower() == "websocket":
+            return None if may_connect(connection, request, origins) else _refusal(_header(request, "Origin"))
+        path = request.path.partition("?")[0]
+        if path in static:
+            return _unless_known(static[path], request)
+        match path:
+            case "/rooms":
+                return _json([_room(host) for host in hub.rooms.values()])
+            case "/commands":
+                return _json(vocabulary)
+            case "/health":
+                return _json({"status": "ok", "version": __version__, "rooms": len(hub.rooms)})
+            case "/metrics":
+                return _answer(hub.metrics.text().encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return _text(HTTPStatus.NOT_FOUND, "a Palaver hub: / (the page), /rooms, /commands, /health, /metrics\n")
+
+    return process_request
+
+
+def may_connect(connection: ServerConnection, request: Request, origins: Sequence[str]) -> bool:
+    """Whether the page that opens this websocket may: a listed one, or one of this very host and port.
+
+    Programs send no `Origin` and pass. On a loopback address the host must also be called by a loopback name: a
+    foreign name that resolves to this machine (DNS rebinding) makes another site's page look like ours.
+    """
+    origin = _header(request, "Origin")
+    if not origin or origin in origins:
+        return True
+    host = _header(request, "Host").lower()
+    scheme, _, place = origin.lower().partition("://")
+    if scheme not in ("http", "https") or not host or place != host:
+        return False
+    return not is_loopback(str(connection.local_address[0])) or is_loopback(urlsplit(f"//{host}").hostname or "")
+
+
+def _header(request: Request, name: str) -> str:
+    """The header's value, empty where it is missing; one that is given twice is as good as none that we know."""
+    values = request.headers.get_all(name)
+    return values[0] if len(values) == 1 else ", ".join(values)
+
+
+def _static() -> dict[str, Response]:
+    """Path to answer of each file of the page: it is small, so it is read once."""
+    found = {}
+    for file in files("palaver.hub").joinpath("web").iterdir():
+        suffix = file.name[file.name.rfind(".") :]
+        if suffix in _TYPES:
+            path = "/" if file.name == "index.html" else f"/web/{file.name}"
+            found[path] = _answer(file.read_bytes(), _TYPES[suffix])
+    return found
+
+
+def _unless_known(answer: Response, request: Request) -> Response:
+    """The file, or 304 where the browser has it as it is. A copy: the server adds its own headers."""
+    if answer.headers["ETag"] in _header(request, "If-None-Match"):
+        headers = Headers(answer.headers)
+        del headers["Content-Length"]
+        return Response(HTTPStatus.NOT_MODIFIED.value, HTTPStatus.NOT_MODIFIED.phrase, headers)
+    return Response(answer.status_code, answer.reason_phrase, Headers(answer.headers), answer.body)
+
+
+def _vocabulary() -> dict[str, object]:
+    """What a moderator can say to the hub, for pages and programs that offer it."""
+    commands = [
+        {
+            "verb": spec.verb,
+            "usage": spec.usage,
+            "summary": spec.summary,
+            "where": spec.where,
+            "destructive": spec.destructive,
+        }
+        for spec in COMMANDS.values()
+    ]
+    return {"commands": commands, "policies": [{"name": it.name, "summary": it.summary} for it in POLICIES.values()]}
+
+
+def _room(host: RoomHost) -> dict[str, object]:
+    state = host.state
+    return {
+        "name": state.name,
+        "members": len(state.members),
+        "messages": state.seq,
+        "paused": state.floor.paused,
+        "policy": state.floor.policy,
+        "topic": state.topic,
+        "opened": timestamp(state.opened) if state.opened else None,
+    }
+
+
+def _refusal(origin: str) -> Response:
+    return _text(HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; start the hub with --origin {origin}\n")
+
+
+def _json(content: object) -> Response:
+    return _answer(f"{json.dumps(content)}\n".encode(), "application/json")
+
+
+def _text(status: HTTPStatus, text: str) -> Response:
+    return _answer(text.encode(), "text/plain; charset=utf-8", status)
+
+
+def _answer(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    headers = Headers(
+        {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-cache",
+            "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+            "Connection": "close",
+            **_GUARDS,
+        }
+    )
+    return Response(status.value, status.phrase, headers, body)

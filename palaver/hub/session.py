@@ -1,0 +1,139 @@
+"""One connection that has a seat, as the hub writes to it. Nothing here ever waits for the peer."""
+
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from palaver.core.message import Role
+from palaver.core.protocol import Close
+
+logger = logging.getLogger(__name__)
+
+SOFT: Final = 256 * 1024
+"""Bytes that may wait in the hub for one member; above, it is set aside and caught up from the archive."""
+HARD: Final = 8 * 1024 * 1024
+"""Bytes above which a member is cut whatever the cause."""
+SEND_BUFFER: Final = 256 * 1024
+"""What the kernel may hold for one member."""
+
+MESSAGE: Final = 1
+DELTA: Final = 2
+NOTICE: Final = 4
+"""Kinds of frames; a session's `view` is the sum of those that it gets."""
+
+
+class Transport(Protocol):
+    """What a session needs of an asyncio transport."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+    def abort(self) -> None: ...
+    def get_extra_info(self, name: str) -> Any: ...
+
+
+class Session:
+    """Who sits behind a connection, what it gets to see, and how far it has got."""
+
+    __slots__ = (
+        "behind",
+        "catching_up",
+        "closed",
+        "connection",
+        "deaf",
+        "delivered",
+        "ident",
+        "legacy",
+        "lost",
+        "name",
+        "on_end",
+        "quiet_sweeps",
+        "role",
+        "room",
+        "stuck_size",
+        "stuck_sweeps",
+        "transport",
+        "view",
+    )
+
+    def __init__(
+        self, *, ident: str, name: str, role: Role, room: str, transport: Transport, view: int, legacy: bool = False
+    ) -> None:
+        self.ident = ident
+        self.name = name
+        self.role = role
+        self.room = room
+        self.transport = transport
+        self.view = view
+        self.legacy = legacy
+        self.deaf = False
+        self.behind = True
+        """Gets no common frames now: it is being caught up, or does not read fast enough."""
+        self.catching_up = False
+        self.delivered = 0
+        """`seq` of the last message written to it."""
+        self.connection = ""
+        """Id of the entry that seated it."""
+        self.lost = False
+        """The peer has begun to hang up: nothing more can be written."""
+        self.closed: tuple[Close, str] | None = None
+        self.stuck_sweeps = 0
+        self.stuck_size = 0
+        self.quiet_sweeps = 0
+        self.on_end: Callable[[Close, str], None] = lambda code, reason: None
+        """Closes the connection properly, without waiting."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes written but not yet taken by the kernel."""
+        return self.transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes over to the transport, unless the connection is ending."""
+        if self.closed is not None or self.lost:
+            return
+        try:
+            self.transport.write(data)
+        except RuntimeError:  # asyncio refuses after write_eof: a closing handshake is under way
+            self.lost = True
+        self.quiet_sweeps = 0
+
+    def tune(self) -> None:
+        """Bound what the kernel keeps for this member, and let it notice a dead peer within 45 s."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is None:
+            return
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # Linux doubles it
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)
+
+    def end(self, code: Close, reason: str) -> None:
+        """Nothing more goes out but the reason; then the connection closes."""
+        if self.closed is None:
+            self.closed = (code, reason)
+            self.on_end(code, reason)
+
+    def cut(self, code: Close, reason: str) -> None:
+        """Reset the connection: a FIN would wait behind all that the peer has not read, a reset frees it at once."""
+        if self.closed is None:
+            self.closed = (code, reason)
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+def wire(body: bytes) -> bytes:
+    """A server's websocket text frame around `body` (RFC 6455, 5.2); the same bytes are good for every member."""
+    size = len(body)
+    if size < 126:
+        return bytes((0x81, size)) + body
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + body
+    return b"\x81\x7f" + size.to_bytes(8, "big") + body
+
+
+PING: Final = b"\x89\x00"
+"""An empty ping; whatever the peer answers, the kernel sees that it is alive."""

@@ -1,0 +1,135 @@
+"""Transcripts as they grow: `ROOM.jsonl` for programs and `ROOM.md` for people, beside each other in one folder."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from palaver.core.errors import ProtocolError
+from palaver.core.message import Message
+from palaver.core.transcript import from_lines, markdown_of, to_line
+
+logger = logging.getLogger(__name__)
+
+PAGE: Final = 1000
+TOGETHER: Final = 0.25
+"""Seconds that lines wait for company. A crash loses none: what is missing is added when the room opens again."""
+Fetch = Callable[[int, int], Awaitable[list[Message]]]
+"""Messages of a room above a `seq`, at most so many."""
+
+
+class Transcripts:
+    """Writes what is published, in a thread of its own; a file that cannot be written is reported once and left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._broken: set[str] = set()
+        self._waiting: dict[str, list[Message]] = {}
+        self._thread = threading.Thread(target=self._run, name="palaver-transcripts", daemon=True)
+        self._thread.start()
+
+    def path(self, room: str) -> Path:
+        """The JSONL file of a room."""
+        return self._folder / f"{room}.jsonl"
+
+    async def open(self, room: str, fetch: Fetch) -> None:
+        """Make the files agree with the archive: another conversation's are moved aside, what is missing is added."""
+        first = await fetch(0, 1)
+        last = await asyncio.to_thread(self._resume, room, first[0] if first else None)
+        while page := await fetch(last, PAGE):
+            self.write(room, page)
+            last = page[-1].seq
+
+    def write(self, room: str, messages: Sequence[Message]) -> None:
+        """Append messages, in order, together with what else comes within a moment."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(TOGETHER, self._flush)
+        self._waiting.setdefault(room, []).extend(messages)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for room, messages in waiting.items():
+            self._jobs.put(partial(self._append, room, messages))
+
+    def rewrite(self, room: str, message: Message) -> None:
+        """Replace a message: its old text must not stay."""
+        self._flush()
+        self._jobs.put(lambda: self._replace(room, message))
+
+    async def close(self) -> None:
+        """Write what is left."""
+        self._flush()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _append(self, room: str, messages: Sequence[Message]) -> None:
+        if room in self._broken:
+            return
+        try:
+            with self.path(room).open("ab") as file:
+                file.write(b"".join(to_line(message) + b"\n" for message in messages))
+            with self.path(room).with_suffix(".md").open("a", encoding="utf-8") as file:
+                file.write("".join(markdown_of(message) for message in messages))
+        except OSError as error:
+            self._broken.add(room)
+            logger.error("transcript %s cannot be written, left as it is: %s", self.path(room), error)
+
+    def _replace(self, room: str, message: Message) -> None:
+        try:
+            kept = [message if one.seq == message.seq else one for one in self._read(room)]
+            self._write_anew(room, kept)
+        except (OSError, ProtocolError) as error:
+            logger.error("transcript %s: message %d was not redacted: %s", self.path(room), message.seq, error)
+
+    def _write_anew(self, room: str, messages: Sequence[Message]) -> None:
+        path = self.path(room)
+        for suffix, text in (
+            (".jsonl", b"".join(to_line(message) + b"\n" for message in messages)),
+            (".md", "".join(markdown_of(message) for message in messages).encode()),
+        ):
+            new = path.with_suffix(suffix + ".tmp")
+            new.write_bytes(text)
+            new.replace(path.with_suffix(suffix))
+
+    def _read(self, room: str) -> list[Message]:
+        with self.path(room).open("rb") as file:
+            return list(from_lines(file))
+
+    def _resume(self, room: str, first: Message | None) -> int:
+        """The last `seq` that the files hold of this conversation, 0 where they begin anew."""
+        path = self.path(room)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or not path.stat().st_size:
+                return 0
+            held = self._read(room)
+        except (OSError, ProtocolError) as error:
+            logger.warning("transcript %s cannot be continued: %s", path, error)
+            held = []
+        if held and first is not None and (held[0].id, held[0].timestamp) == (first.id, first.timestamp):
+            if not path.read_bytes().endswith(b"\n"):  # the last line was cut off
+                self._write_anew(room, held)
+            return held[-1].seq
+        self._move_aside(path)
+        return 0
+
+    def _move_aside(self, path: Path) -> None:
+        number = 1
+        while (target := path.with_name(f"{path.stem}.{number}.jsonl")).exists():
+            number += 1
+        try:
+            path.rename(target)
+            if path.with_suffix(".md").exists():
+                path.with_suffix(".md").rename(target.with_suffix(".md"))
+            logger.info("transcript of an earlier conversation moved to %s", target)
+        except OSError as error:
+            logger.error("transcript %s cannot be moved aside: %s", path, error)
