@@ -1,0 +1,162 @@
+"""Attention over several conversations of different lengths in one forward pass, without padding.
+
+The new tokens of all conversations stand one behind the other in a batch of one; linear layers see them as one
+matrix, and only here is each conversation attended to by itself, on its own buffers. It plugs into transformers as
+an attention implementation (`AttentionInterface`), the way that serving engines do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from palaver.models.engine.rows import BufferRow
+
+NAME = "palaver_ragged"
+"""Under this name transformers knows the implementation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The tokens of one conversation that a step computes: behind `start` tokens that are there already."""
+
+    row: BufferRow
+    start: int
+    count: int
+
+
+@dataclass(slots=True)
+class Ragged:
+    """One step's segments, handed through the model's forward to each attention layer."""
+
+    segments: list[Segment]
+    check: Callable[[], None]
+    """Called at every layer; raises to give the step up."""
+    calls: int = 0
+    """Attention layers that came by."""
+    windows: set[int] = field(default_factory=set)
+    """The sliding windows that they asked for."""
+    _masks: dict[tuple[int, int, int, int], torch.Tensor] = field(default_factory=dict)
+
+    def mask(self, segment: Segment, first_key: int, window: int, device: torch.device) -> torch.Tensor:
+        """Which keys each new token may see, `[count, keys]`; made once a step, not once a layer."""
+        key = (segment.start, segment.count, first_key, window)
+        if key not in self._masks:
+            place = torch.arange(segment.start, segment.start + segment.count)[:, None]
+            keys = torch.arange(first_key, segment.start + segment.count)[None, :]
+            self._masks[key] = (keys <= place) & (keys > place - window)
+        mask = self._masks[key]
+        if mask.device != device:
+            mask = self._masks[key] = mask.to(device)
+        return mask
+
+
+def ragged_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    ragged: Ragged | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attend each segment to its own row; tensors are `[1, heads, tokens, head_dim]`, the result has heads third.
+
+    A pass under several adapters has each token in a batch row of its own instead: `[tokens, heads, 1, head_dim]`.
+    """
+    if ragged is None:
+        raise RuntimeError("the model did not hand its keyword arguments through to the attention")
+    upright = query.shape[0] > 1
+    if upright:
+        query, key, value = (tensor.permute(2, 1, 0, 3) for tensor in (query, key, value))
+    ragged.check()
+    ragged.calls += 1
+    if sliding_window:
+        ragged.windows.add(sliding_window)
+    outputs = []
+    offset = 0
+    for segment in ragged.segments:
+        new = slice(offset, offset + segment.count)
+        keys, values = segment.row.write(module.layer_idx, key[0, :, new], value[0, :, new])
+        outputs.append(
+            _attend(ragged, segment, query[0, :, new], keys, values, scaling, sliding_window, softcap, s_aux)
+        )
+        offset += segment.count
+    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    return joined.transpose(0, 1)[:, None].contiguous() if upright else joined.transpose(0, 1)[None].contiguous(), None
+
+
+def _attend(
+    ragged: Ragged,
+    segment: Segment,
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """One segment: `[heads, count, dim]` over `[key_value_heads, length, dim]`.
+
+    Query heads that share a key head are laid behind each other, so that keys are never repeated.
+    """
+    length = segment.start + segment.count
+    span = window if window else length
+    first = max(0, segment.start - span + 1)
+    keys, values = keys[:, first:], values[:, first:]
+    heads, count, dim = query.shape
+    groups = heads // keys.shape[0]
+    plain = softcap is None and sinks is None
+    if plain and segment.start == 0 and 1 < count <= span:
+        return scaled_dot_product_attention(
+            query[None], keys[None], values[None], is_causal=True, scale=scaling, enable_gqa=groups > 1
+        )[0]
+    query = query.reshape(keys.shape[0], groups * count, dim)
+    mask = None
+    if count > 1:
+        mask = ragged.mask(segment, first, span, query.device).repeat(groups, 1)
+    if plain and _dislikes_single(query):
+        query = query.expand(-1, 2, -1)
+    if plain:
+        output = scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=scaling)[0]
+    else:
+        output = _by_hand(query, keys, values, mask, scaling, softcap, sinks)
+    return output[:, : groups * count].reshape(heads, count, values.shape[-1])
+
+
+def _dislikes_single(query: torch.Tensor) -> bool:
+    """On processors a single query in bfloat16 takes three to four times as long as two (torch 2.13, measured)."""
+    return bool(query.shape[1] == 1 and query.dtype == torch.bfloat16 and query.device.type == "cpu")
+
+
+def _by_hand(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """What the fused kernels lack: capped scores (Gemma 2) and a sink per head (gpt-oss)."""
+    scores = query @ keys.transpose(1, 2) * (scaling if scaling is not None else query.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    if sinks is None:
+        return torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype) @ values
+    rows = query.shape[1] // (len(sinks) // keys.shape[0])
+    sink = sinks.repeat_interleave(rows).reshape(keys.shape[0], -1, 1).to(scores.dtype)
+    weights = torch.softmax(torch.cat([scores, sink], -1), -1, dtype=torch.float32)[..., :-1]
+    return weights.to(query.dtype) @ values
+
+
+AttentionInterface.register(NAME, ragged_attention)

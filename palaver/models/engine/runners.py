@@ -1,0 +1,267 @@
+"""Two ways to run a forward pass over several conversations: all in one (`RaggedRunner`), or one after another.
+
+Which one a model gets is found out by trying: `runner_for` compares the ragged pass with transformers' own.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import DynamicCache
+
+from palaver.models.engine import attention
+from palaver.models.engine.adapters import Adapters
+from palaver.models.engine.rows import BufferRow, Row
+
+logger = logging.getLogger(__name__)
+
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
+
+
+def _never() -> None:
+    """The check of a step that is never given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens of one conversation that a step computes."""
+
+    row: Row
+    tokens: Sequence[int]
+    adapter: str = ""
+
+
+class Runner(Protocol):
+    """Computes tokens of several conversations and appends them to their rows."""
+
+    name: str
+    reads_in_pieces: bool
+    """Whether a prompt may be computed in several steps."""
+
+    def new_row(self) -> Row:
+        """A row without tokens."""
+        ...
+
+    def forward(self, work: Sequence[Work], check: Callable[[], None] = _never) -> torch.Tensor:
+        """The logits behind each one's last token, `[len(work), vocabulary]`.
+
+        `check` may raise to give the step up; then no row has changed.
+        """
+        ...
+
+
+class RaggedRunner:
+    """All conversations in one pass, nothing padded, each on buffers of its own (`attention.py`)."""
+
+    name = "ragged"
+    reads_in_pieces = True
+
+    def __init__(self, model: Any, device: torch.device, adapters: Adapters | None = None) -> None:
+        self._model = model
+        self._device = device
+        self._adapters = adapters or Adapters()
+        self.windows: set[int] = set()
+        self.layers = 0
+        """Attention layers that the last pass went through."""
+
+    def new_row(self) -> BufferRow:
+        """Buffers that take their shapes from the first keys written."""
+        return BufferRow()
+
+    def forward(self, work: Sequence[Work], check: Callable[[], None] = _never) -> torch.Tensor:
+        """One pass over the tokens of all; rows grow when it is through.
+
+        Single tokens go together under whatever adapters; longer pieces in a pass for each adapter.
+        """
+        adapters = list(dict.fromkeys(piece.adapter for piece in work))
+        if len(adapters) == 1:
+            self._adapters.use(adapters[0])
+            return self._pass(work, check)
+        if all(len(piece.tokens) == 1 for piece in work):
+            return self._pass(work, check, [piece.adapter for piece in work])
+        logits: dict[int, torch.Tensor] = {}
+        for adapter in adapters:
+            places = [place for place, piece in enumerate(work) if piece.adapter == adapter]
+            logits |= zip(places, self.forward([work[place] for place in places], check), strict=True)
+        return torch.stack([logits[place] for place in range(len(work))])
+
+    def _pass(
+        self, work: Sequence[Work], check: Callable[[], None], mixed: Sequence[str] | None = None
+    ) -> torch.Tensor:
+        """One call of the model; under `mixed` adapters every token is a batch row of its own."""
+        segments: list[attention.Segment] = []
+        tokens: list[int] = []
+        places: list[int] = []
+        last: list[int] = []
+        for piece in work:
+            assert isinstance(piece.row, BufferRow)
+            start, count = len(piece.row.tokens), len(piece.tokens)
+            segments.append(attention.Segment(piece.row, start, count))
+            tokens.extend(piece.tokens)
+            places.extend(range(start, start + count))
+            last.append(len(tokens) - 1)
+        step = attention.Ragged(segments, check)
+        ids, positions = torch.tensor([[tokens], [places]], device=self._device)
+        inputs = {"use_cache": False, "ragged": step}
+        if mixed is None:
+            keep = torch.tensor(last, device=self._device)
+            logits = self._model(input_ids=ids, position_ids=positions, logits_to_keep=keep, **inputs).logits[0]
+        else:
+            logits = self._adapters.forward(mixed, input_ids=ids.T, position_ids=positions.T, **inputs).logits[:, 0]
+        self.windows |= step.windows
+        self.layers = step.calls
+        for piece in work:
+            piece.row.tokens.extend(piece.tokens)
+        return logits
+
+
+class CacheRow:
+    """A transformers cache; cut where the architecture allows it, else forgotten."""
+
+    def __init__(self, model: Any, *, is_recurrent: bool) -> None:
+        self._config = model.config
+        self._is_recurrent = is_recurrent
+        self.tokens: list[int] = []
+        self.cache = DynamicCache(config=self._config)
+
+    def crop(self, length: int) -> None:
+        """Cut the cache; sliding windows cannot be cut and start anew.
+
+        Recurrent states start anew for every prompt: transformers computes them wrongly from a second piece on
+        (Mamba's logits off by 0.02 of a span of 8, measured).
+        """
+        surplus = len(self.tokens) - length
+        if self._is_recurrent:
+            self.reset()
+        if surplus <= 0 or self._is_recurrent:
+            return
+        try:
+            if not all(layer.is_croppable and not layer.is_sliding for layer in self.cache.layers):
+                raise RuntimeError("not croppable")
+            self.cache.crop(-surplus)
+            del self.tokens[length:]
+        except RuntimeError:
+            self.reset()
+
+    def reset(self) -> None:
+        """Start anew."""
+        self.tokens = []
+        self.cache = DynamicCache(config=self._config)
+
+    def copy_of_first(self, length: int) -> None:
+        """Not offered."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the keys and values; recurrent states are small and left out."""
+        tensors = (getattr(layer, name, None) for layer in self.cache.layers for name in ("keys", "values"))
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+class SoloRunner:
+    """One conversation after another through transformers' own attention: any architecture, no gain from batching."""
+
+    name = "solo"
+
+    def __init__(self, model: Any, device: torch.device, adapters: Adapters | None = None) -> None:
+        self._model = model
+        self._device = device
+        self._adapters = adapters or Adapters()
+        self.reads_in_pieces = not _other_layers(model)
+
+    def new_row(self) -> CacheRow:
+        """A cache as the model's configuration wants it."""
+        return CacheRow(self._model, is_recurrent=not self.reads_in_pieces)
+
+    def forward(self, work: Sequence[Work], check: Callable[[], None] = _never) -> torch.Tensor:
+        """A pass for each; a check between them would leave some rows longer, so it comes before the first."""
+        check()
+        return torch.cat([self._one(piece) for piece in work])
+
+    def _one(self, piece: Work) -> torch.Tensor:
+        assert isinstance(piece.row, CacheRow)
+        self._adapters.use(piece.adapter)
+        try:
+            logits = self._model(
+                input_ids=torch.tensor([list(piece.tokens)], device=self._device),
+                past_key_values=piece.row.cache,
+                use_cache=True,
+            ).logits[:, -1]
+        except BaseException:
+            piece.row.reset()
+            raise
+        piece.row.tokens.extend(piece.tokens)
+        return logits
+
+
+def runner_for(model: Any, device: torch.device, attn: str, adapters: Adapters | None = None) -> Runner:
+    """The ragged runner where it gives what transformers gives, else the solo one.
+
+    `attn` "auto" tries; "ragged" insists; any other name is transformers' own implementation, one after another.
+    """
+    if attn not in ("auto", "ragged"):
+        return SoloRunner(model, device, adapters)
+    own = model.config._attn_implementation
+    reason = _unfit(model)
+    if reason is None:
+        reason = _trial(model, device)
+    if reason is None:
+        return RaggedRunner(model, device, adapters)
+    if attn == "ragged":
+        raise ValueError(f"ragged attention does not fit this model: {reason}")
+    model.set_attn_implementation(own)
+    logger.warning("replies of this model are decoded one after another, not in a batch: %s", reason)
+    return SoloRunner(model, device, adapters)
+
+
+def _unfit(model: Any) -> str | None:
+    """Why the ragged pass cannot be right for this architecture, from its configuration."""
+    kinds = _other_layers(model)
+    if kinds:
+        return f"it has layers of the kind {', '.join(sorted(kinds))}"
+    return "it is an encoder-decoder" if model.config.is_encoder_decoder else None
+
+
+def _other_layers(model: Any) -> set[str]:
+    """Kinds of layers besides attention over all or a window: recurrent ones, mostly."""
+    return set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _ATTENTION_LAYERS
+
+
+def _trial(model: Any, device: torch.device) -> str | None:
+    """Why the ragged pass is wrong for this model, found by comparing logits of two short conversations."""
+    size = model.get_input_embeddings().num_embeddings
+    first, second = ([(7 + 13 * place) % size for place in range(start, start + 9)] for start in (1, 40))
+    try:
+        expected = torch.cat([_plain(model, device, tokens) for tokens in (first, second)])
+        model.set_attn_implementation(attention.NAME)
+        runner = RaggedRunner(model, device)
+        rows = [runner.new_row(), runner.new_row()]
+        runner.forward([Work(rows[0], first[:4]), Work(rows[1], second[:8])])
+        runner.forward([Work(rows[0], first[4:8])])
+        found = runner.forward([Work(rows[0], first[8:]), Work(rows[1], second[8:])])
+    except Exception as error:  # any architecture may fail in its own way; the reason is shown
+        logger.debug("the ragged pass failed", exc_info=True)
+        return f"{type(error).__name__}: {error}"
+    if runner.layers != (layers := model.config.get_text_config().num_hidden_layers):
+        return f"{layers - runner.layers} of its {layers} layers do not take an attention from outside"
+    if _expects_window(model) and not runner.windows:
+        return "its sliding window is not handed to the attention"
+    spread = float((expected.max() - expected.min()).float())
+    worst = float((expected.float() - found.float()).abs().max())
+    if not worst <= 0.05 * spread:
+        return f"its logits differ by {worst:.3g} (they span {spread:.3g})"
+    return None
+
+
+def _plain(model: Any, device: torch.device, tokens: Sequence[int]) -> torch.Tensor:
+    return model(input_ids=torch.tensor([list(tokens)], device=device), use_cache=False).logits[:, -1]
+
+
+def _expects_window(model: Any) -> bool:
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return "sliding_attention" in kinds
+    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)

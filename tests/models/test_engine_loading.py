@@ -1,0 +1,131 @@
+"""Loading: the device that was asked for or an error, number formats, extras by name, what cannot be loaded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from palaver.core.errors import MissingExtra, ModelError
+from palaver.models.engine.devices import Place, choose_dtype, choose_place
+from palaver.models.engine.loading import count_parameters, find, load_weights, need
+
+CPU = Place(torch.device("cpu"))
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+
+
+def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Pretend that torch sees so many cards."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+@without_cuda
+def test_gpu_without_cuda_is_the_processor_with_a_warning() -> None:
+    """A2.16."""
+    warnings: list[str] = []
+    assert choose_place("gpu", warn=warnings.append).device.type == "cpu"
+    assert "no CUDA" in warnings[0] and "--strict-device" in warnings[0]
+
+
+@without_cuda
+def test_gpu_without_cuda_is_an_error_when_strict() -> None:
+    """A2.16."""
+    with pytest.raises(ModelError, match="--device cpu"):
+        choose_place("gpu", strict=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_card_that_is_not_there_is_never_another_one(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A2.16."""
+    cards(monkeypatch, count)
+    with pytest.raises(ModelError, match="--gpu-id 99"):
+        choose_place("gpu", gpu_id=99)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu"])
+def test_a_negative_card_is_an_error(device: str) -> None:
+    with pytest.raises(ModelError, match="start at 0"):
+        choose_place(device, gpu_id=-1)
+
+
+def test_a_card_for_another_device_is_an_error_not_ignored() -> None:
+    with pytest.raises(ModelError, match="needs --device gpu"):
+        choose_place("cpu", gpu_id=1)
+
+
+def test_the_card_asked_for_is_the_one_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 2)
+    assert choose_place("gpu", gpu_id=1).device == torch.device("cuda:1")
+    assert choose_place("cuda:1").device == torch.device("cuda:1")
+    assert choose_place("auto").device_map == "auto"
+    with pytest.raises(ModelError, match="do not fit together"):
+        choose_place("cuda:1", gpu_id=2)
+
+
+def test_an_unknown_device_names_the_known_ones() -> None:
+    with pytest.raises(ModelError, match="known: cpu, gpu, cuda:N, mps, auto"):
+        choose_place("tpu")
+
+
+def test_the_number_format_follows_size_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A0.1: float32 on a processor for the small ones."""
+    assert choose_dtype("auto", CPU, 15_000_000) == torch.float32
+    monkeypatch.setattr("palaver.models.engine.devices._computes_bfloat16", lambda: True)
+    assert choose_dtype("auto", CPU, 1_000_000_000) == torch.bfloat16
+    monkeypatch.setattr("palaver.models.engine.devices._computes_bfloat16", lambda: False)
+    assert choose_dtype("auto", CPU, 1_000_000_000) == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert choose_dtype("auto", Place(torch.device("cuda:0")), 1) == torch.float16
+    assert choose_dtype("bf16", CPU, 1) == torch.bfloat16
+    with pytest.raises(ModelError, match="known: auto, float32"):
+        choose_dtype("int3", CPU, 1)
+
+
+def test_a_package_that_is_missing_names_its_extra() -> None:
+    with pytest.raises(MissingExtra, match=r"palaver\[quant\]"):
+        need("no_such_package_here", "quant")
+
+
+def test_four_bits_without_bitsandbytes_name_the_extra(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A0.3."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"bitsandbytes is not installed: run `pip install 'palaver\[quant\]'`"):
+        load_weights(str(tiny_llama), load_in_4bit=True)
+    with pytest.raises(MissingExtra, match=r"palaver\[lora\]"):
+        load_weights(str(tiny_llama), lora=["poet"])
+
+
+def test_four_and_eight_bits_exclude_each_other(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match="exclude each other"):
+        load_weights(str(tiny_llama), load_in_4bit=True, load_in_8bit=True)
+
+
+@pytest.mark.parametrize("model", ["/no/such/folder", "./nothing", "a/b/c"])
+def test_a_folder_that_is_not_there_is_an_error(model: str) -> None:
+    with pytest.raises(ModelError, match="is no folder"):
+        find(model)
+
+
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        find(str(tmp_path))
+
+
+def test_a_broken_folder_says_what_could_not_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-kind"}')
+    with pytest.raises(ModelError, match="cannot load"):
+        load_weights(str(tmp_path))
+
+
+def test_loading_reports_progress_and_facts(tiny_llama: Path) -> None:
+    lines: list[tuple[str, float | None]] = []
+    loaded = load_weights(str(tiny_llama), on_progress=lambda text, done: lines.append((text, done)))
+    assert [done for _, done in lines] == sorted(done for _, done in lines if done is not None)
+    assert "float32 on cpu" in lines[1][0] and lines[-1][1] == 1.0
+    assert loaded.context_tokens == 2048 and loaded.dtype == torch.float32
+    assert loaded.parameters == sum(parameter.numel() for parameter in loaded.model.parameters())
+
+
+def test_parameters_are_counted_without_loading_them(tiny_llama: Path) -> None:
+    assert 50_000 < count_parameters(AutoConfig.from_pretrained(tiny_llama)) < 60_000

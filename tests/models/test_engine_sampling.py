@@ -1,0 +1,62 @@
+"""Tokens are drawn by the logits, the filters and the reply's own numbers."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from palaver.models.engine.sampling import Sampler, Sampling
+
+
+def drawn(logits: list[float], count: int = 2000, **settings: float) -> Counter[int]:
+    sampler = Sampler(Sampling(**{"temperature": 1.0, "seed": 5, **settings}))  # type: ignore[arg-type]  # by name
+    return Counter(int(sampler.draw(torch.tensor(logits), [])) for _ in range(count))
+
+
+def test_temperature_zero_takes_the_likeliest() -> None:
+    assert drawn([0.1, 0.3, 0.2], 5, temperature=0.0) == {1: 5}
+
+
+def test_frequencies_follow_the_probabilities() -> None:
+    counts = drawn([math.log(0.5), math.log(0.3), math.log(0.2)], 4000)
+    assert [counts[token] / 4000 for token in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
+
+
+def test_a_high_temperature_flattens() -> None:
+    assert drawn([2.0, 0.0], temperature=10.0)[1] > 3 * drawn([2.0, 0.0], temperature=0.5)[1]
+
+
+def test_top_k_leaves_the_k_likeliest() -> None:
+    assert set(drawn([1.0, 0.9, 0.8, 0.7], top_k=2)) == {0, 1}
+
+
+def test_top_p_leaves_the_smallest_nucleus() -> None:
+    logits = [math.log(share) for share in (0.1, 0.6, 0.3)]
+    assert set(drawn(logits, top_p=0.6)) == {1}
+    assert set(drawn(logits, top_p=0.61)) == {1, 2}
+
+
+def test_top_p_looks_at_the_whole_vocabulary_when_it_must() -> None:
+    assert len(drawn([0.0] * 1500, 1300, top_p=0.99)) > 600
+
+
+def test_min_p_leaves_out_what_is_far_below_the_best() -> None:
+    assert set(drawn([math.log(0.6), math.log(0.35), math.log(0.05)], min_p=0.1)) == {0, 1}
+
+
+def test_repeated_tokens_are_moved_down() -> None:
+    sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0))
+    assert int(sampler.draw(torch.tensor([1.0, 0.9, -1.0]), [0, 2])) == 1
+
+
+def test_a_seed_repeats_and_another_one_differs() -> None:
+    def sequence(seed: int) -> list[int]:
+        sampler = Sampler(Sampling(temperature=1.0, seed=seed))
+        return [int(sampler.draw(torch.zeros(50), [])) for _ in range(20)]
+
+    assert sequence(1) == sequence(1) != sequence(2)
+
+
+def test_tokens_without_probability_are_never_drawn() -> None:
+    assert set(drawn([-math.inf, 0.0, -math.inf, 0.0, -math.inf])) == {1, 3}
