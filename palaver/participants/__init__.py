@@ -1,0 +1,1 @@
+"""The other side of the wire: whoever takes part in a room."""

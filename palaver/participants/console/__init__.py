@@ -1,0 +1,1 @@
+"""The moderator's seat: a console on a terminal or a pipe."""

@@ -1,0 +1,52 @@
+"""How connections end: come back, or stay away; in words for people, and as our errors."""
+
+from websockets.client import process_exception
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+
+from palaver.core.errors import AccessDenied, ConfigError, NameTaken, PalaverError, ProtocolError
+from palaver.core.protocol import Close, Join
+
+_LOST = 1006
+"""The code of a connection that ended without a close frame (RFC 6455, 7.4.1)."""
+
+
+def is_over(closed: ConnectionClosed, join: Join, said: str) -> bool:
+    """Whether the room has ended; False where one should come back, raises where the hub sends `join` away.
+
+    `said` is the reason of an `error` frame that came before, if any.
+    """
+    code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (_LOST, "")
+    text, where = said or reason, f"room {join.room!r}"
+    match code:
+        case Close.ROOM_ENDED:
+            return True
+        case Close.NAME_TAKEN:
+            raise NameTaken(text or f"the name {join.name!r} is taken in {where}")
+        case Close.BAD_FRAME:
+            raise ProtocolError(text or "the hub could not read what was sent to it")
+        case Close.KICKED:
+            raise AccessDenied(f"{join.name} was kicked out of {where}" + (f": {text}" if text else ""))
+    if code < 4500:
+        return False
+    raise AccessDenied(text or f"the hub does not admit {join.name!r} to {where} (close code {code})")
+
+
+def lost(closed: ConnectionClosed, said: str) -> str:
+    """Why a connection that may be had again ended."""
+    if closed.rcvd is None:
+        return "the connection to the hub was lost"
+    code = closed.rcvd.code
+    known = Close(code).name.lower().replace("_", " ") if code in list(Close) else f"code {code}"
+    return f"the hub closed the connection: {said or closed.rcvd.reason or known}"
+
+
+def unreached(url: str, error: Exception) -> str:
+    """Why a hub could not be reached, where trying again may help; raises where it cannot."""
+    if process_exception(error) is None:
+        return f"no hub at {url}: {str(error) or type(error).__name__}"
+    if isinstance(error, InvalidURI):
+        raise ConfigError(f"--server {url!r} is no websocket URL; give one like ws://127.0.0.1:8765") from error
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        raise AccessDenied(f"{url} answered HTTP {status}: it does not admit us, or is no hub") from error
+    raise PalaverError(f"{url} does not speak websocket: {error}") from error

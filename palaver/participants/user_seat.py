@@ -1,0 +1,71 @@
+"""A simulated user's seat: it opens the conversation, counts its turns, and leaves when it is over.
+
+A turn is a message of the user's and the answer to it (the decision on seed 0, row 0.10).
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from palaver.core.message import AGENTS, Message, same_name
+from palaver.core.protocol import Ack, Event, FloorRequest, FloorView, Presence, Welcome
+from palaver.models.model import LLMResponse
+from palaver.participants.link import Answer, LinkDown, Received
+from palaver.participants.participant import Participant
+
+logger = logging.getLogger(__name__)
+
+LAST_ANSWER: Final = 60.0
+"""Seconds that it waits for an answer to its last message."""
+
+
+class UserSeat(Participant):
+    """Leaves after `max_turns` turns (0: never) or when its model's reply bears an `end_signal` (provenance)."""
+
+    def __init__(self, *arguments: Any, max_turns: int = 0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.turns = 0
+        """Messages it has said."""
+        self._max_turns = max_turns
+        self._last_seq = 0
+        self._asked = False
+
+    def observed(self, received: Received) -> None:
+        """Ask for the floor where nobody else would begin; leave after the last answer."""
+        match received:
+            case LinkDown():
+                self._asked = False
+            case Welcome() | FloorView() | Presence():
+                self._open()
+            case Event(kind="ended"):
+                self.finish("the conversation has ended")
+            case Message() if self.has_finished and self._is_answer(received):
+                self.finish(f"all {self.turns} turns are done")
+
+    def took_turn(self, response: LLMResponse, answer: Answer | None) -> None:
+        """Count what was said; leave at an end signal."""
+        if isinstance(answer, Ack):
+            self.turns += 1
+            self._last_seq = answer.seq or self.room.last_seq
+        signal = response.provenance.get("end_signal")
+        if signal:
+            self.has_finished = True
+            self.finish(f"ended the conversation with {signal}")
+        elif self._max_turns and self.turns >= self._max_turns:
+            self.has_finished = True
+            if any(self._is_answer(message) for message in self.room.messages):
+                self.finish(f"all {self.turns} turns are done")
+            else:
+                asyncio.get_running_loop().call_later(LAST_ANSWER, self.finish, "its last message was not answered")
+
+    def _open(self) -> None:
+        """Raise a hand, once, where a model is ready, nobody speaks, and it has said nothing yet."""
+        floor = self.room.floor
+        if self._asked or self.turns or self.model is None or floor is None or floor.holders:
+            return
+        if not self.link.join.ready or not self.room.ready_models():
+            return
+        self._asked = self.link.send(FloorRequest(urgency=0.5, reason="opens the conversation"))
+
+    def _is_answer(self, message: Message) -> bool:
+        return message.seq > self._last_seq and message.role in AGENTS and not same_name(message.sender, self.link.name)

@@ -1,0 +1,89 @@
+"""The status line and the live text fit whatever width there is."""
+
+import pytest
+import wcwidth
+
+from palaver.core.protocol import Holder, Streamed
+from palaver.participants.console.status import columns, fit, live_rows, status_parts
+from palaver.participants.console.view import RoomView
+from tests.participants.console.frames import TIME, floor, message, welcome
+
+
+def busy() -> RoomView:
+    view = RoomView(room="main", me="Moderator")
+    view.take(welcome("Zen Sage", "TinkerBot"), 0.0)
+    holder = Holder(name="Zen Sage", turn=1, since=TIME)
+    view.take(floor(paused=True, epoch=7, holders=(holder,), queue=("TinkerBot", "Ada"), hands=("Ada",), held=2), 0.0)
+    view.take(message(1, "Zen Sage", "x"), 10.0)
+    view.hiding, view.hidden = "chat", 12
+    return view
+
+
+def shown(view: RoomView, width: int, now: float = 12.0) -> str:
+    return " · ".join(part.text for part in fit(status_parts(view, now), width))
+
+
+def test_a_wide_line_says_everything() -> None:
+    assert shown(busy(), 200) == (
+        "main · PAUSED · epoch 7 · open · Zen Sage 12 s · next TinkerBot +1 · 1 hand up · 2 held · 12 hidden (chat)"
+        " · 1/min · connected"
+    )
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 60, 80, 100])
+def test_a_narrow_line_keeps_what_matters_most_and_never_overflows(width: int) -> None:
+    parts = fit(status_parts(busy(), 12.0), width)
+    assert columns(parts) <= width
+    assert "PAUSED" in [part.text for part in parts]
+
+
+def test_sixty_columns_still_name_the_speaker() -> None:
+    assert shown(busy(), 60) == "main · PAUSED · open · Zen Sage 12 s · 2 held · 12 hidden"
+
+
+def test_a_lost_connection_cannot_be_overlooked() -> None:
+    view = busy()
+    view.lost(20.0)
+    view.unanswered = 1
+    assert "1 unsent" in shown(view, 120, 23.0)
+    assert "RECONNECTING 3 s" in shown(view, 160, 23.0)
+    assert "RECONNECTING" in shown(view, 40, 23.0)
+
+
+def test_before_the_first_welcome_only_the_connection_is_told() -> None:
+    assert shown(RoomView(room="lobby", me="M", down_since=0.0), 80, 2.0) == "lobby · RECONNECTING 2 s"
+
+
+def streaming(*texts: str) -> RoomView:
+    view = busy()
+    for turn, text in enumerate(texts, 1):
+        view.take(Streamed(sender=f"Bot {turn}", turn=turn, text=text), 0.0)
+    return view
+
+
+def test_live_text_looks_like_the_message_it_will_be() -> None:
+    rows = live_rows(streaming("it was a bright cold day in April and the clocks were striking thirteen"), 60, 8)
+    assert [row for _, row in rows] == [
+        "         Bot 1: it was a bright cold day in April and the",
+        "         clocks were striking thirteen",
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 60, 100])
+@pytest.mark.parametrize("most", [1, 3, 8])
+@pytest.mark.parametrize("speakers", [1, 2, 8])
+def test_live_text_keeps_to_its_rows_and_shows_the_end(width: int, most: int, speakers: int) -> None:
+    texts = [" ".join(f"word{number}" for number in range(300)) + " 木村 end" for _ in range(speakers)]
+    rows = live_rows(streaming(*texts), width, most)
+    assert 0 < len(rows) <= most
+    assert all(wcwidth.width(row) <= width for _, row in rows)
+    assert rows[-1][1].endswith("end")
+
+
+def test_live_text_is_harmless() -> None:
+    rows = live_rows(streaming("a\x1b[2Jb"), 60, 3)
+    assert rows == [("Bot 1", "         Bot 1: ab")]
+
+
+def test_nothing_is_drawn_where_nobody_speaks() -> None:
+    assert live_rows(busy(), 60, 8) == []
