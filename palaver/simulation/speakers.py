@@ -1,0 +1,122 @@
+"""Whoever can speak in a rollout, made alike: a model, or an object with `generate(messages)` of the caller's own."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, runtime_checkable
+
+from palaver.core.errors import ModelError
+from palaver.models.model import ChatMessage, LLMResponse, Model
+
+MAX_TOKENS: Final = 1024
+TEMPERATURE: Final = 0.7
+_THREADS: Final = 64
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """One side of a rollout."""
+
+    name: str
+
+    async def reply(
+        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
+    ) -> LLMResponse:
+        """The next message of a conversation whose roles are the assistant's.
+
+        `conversation` names it and the side, so that an engine can keep its cache. Raises whatever went wrong.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What makes its replies what they are, JSON-able: where it differs, rollouts are not the same."""
+        ...
+
+
+class ModelSpeaker:
+    """A `Model` on one side. `view` makes its prompt of the conversation."""
+
+    def __init__(
+        self,
+        model: Model,
+        view: Callable[[Sequence[ChatMessage]], list[ChatMessage]],
+        *,
+        max_tokens: int = MAX_TOKENS,
+        temperature: float = TEMPERATURE,
+    ) -> None:
+        self.model = model
+        self.name = model.name
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self._view = view
+
+    async def reply(
+        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
+    ) -> LLMResponse:
+        """Ask the model; raises `ModelError` where it fails."""
+        response = await self.model.complete(
+            self._view(messages),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=seed,
+            cache_key=conversation,
+        )
+        if not response.success:
+            raise ModelError(response.error or f"{self.name} could not answer ({response.stop_reason})")
+        return response
+
+    def describe(self) -> dict[str, Any]:
+        """What makes its replies what they are."""
+        return {"model": self.name, "max_tokens": self.max_tokens, "temperature": self.temperature}
+
+
+class GeneratingSpeaker:
+    """An object of the caller's with `generate(messages) -> str`, called in a thread unless it is a coroutine."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        self.name = str(getattr(generator, "name", "") or getattr(generator, "model", "") or type(generator).__name__)
+
+    async def reply(
+        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
+    ) -> LLMResponse:
+        """Ask it; a reply that is no text counts as none."""
+        own = [ChatMessage(role=message["role"], content=message["content"]) for message in messages]
+        if inspect.iscoroutinefunction(self._generator.generate):
+            text = await self._generator.generate(own)
+        else:
+            loop = asyncio.get_running_loop()
+            text = await loop.run_in_executor(_threads, self._generator.generate, own)
+        return LLMResponse(text if isinstance(text, str) else "", 0, 0.0, self.name, True)
+
+    def describe(self) -> dict[str, Any]:
+        """What makes its replies what they are, as far as can be told."""
+        return {"model": self.name, "system_prompt": getattr(self._generator, "system_prompt", None)}
+
+
+def as_speaker(given: Any, of_model: Callable[[Model], Speaker]) -> Speaker:
+    """Whatever the caller gave for one side, as a speaker; `of_model` says how a bare `Model` speaks there.
+
+    What the most derived class defines holds, so that a subclass may override `generate` alone.
+    """
+    if isinstance(given, Speaker) and not _overrides_generate(given):
+        return given
+    if callable(getattr(given, "generate", None)):
+        return GeneratingSpeaker(given)
+    if callable(getattr(given, "complete", None)):
+        return of_model(given)
+    raise TypeError(f"{type(given).__name__} cannot speak: it has neither generate(messages) nor complete(messages)")
+
+
+def _overrides_generate(speaker: Speaker) -> bool:
+    for each in type(speaker).__mro__:
+        if "reply" in vars(each):
+            return False
+        if "generate" in vars(each):
+            return True
+    return False
+
+
+_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="palaver-speaker")
+"""For callers' own blocking objects: the loop's default pool has so few threads that they would queue."""
