@@ -1,0 +1,115 @@
+"""Conversations: begin, list, look at, cancel, steer."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Response
+
+from palaver.api.access import Caller
+from palaver.api.door import Door
+from palaver.api.plan import Status
+from palaver.api.service import Service
+from palaver.api.shapes import (
+    CommandAnswer,
+    CommandRequest,
+    ConversationRequest,
+    ConversationSummary,
+    ConversationView,
+    Problem,
+    Spoken,
+    moment,
+)
+from palaver.api.store import Record
+from palaver.core.message import AGENTS, Message
+
+
+def routes(service: Service, door: Door) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/conversations", tags=["conversations"], responses=door.REFUSALS)
+
+    busy: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 503: {"model": Problem}}
+    lost: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
+    over: dict[int | str, dict[str, Any]] = {**lost, 409: {"model": Problem}}
+
+    @router.post("", status_code=201, dependencies=[Depends(door.member)], responses=busy)
+    async def begin(request: ConversationRequest, response: Response) -> ConversationSummary:
+        """Begin a conversation: a room on the hub in which the agents talk."""
+        waits = not request.background or ("background" not in request.model_fields_set and service.settings.waits)
+        record = (await service.run(request))[0] if waits else await service.start(request)
+        response.headers["Location"] = f"/conversations/{record.id}"
+        return summary(record)
+
+    @router.get("", dependencies=[Depends(door.member)])
+    async def listed(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        status: Status | None = None,
+    ) -> list[ConversationSummary]:
+        """Conversations, newest first."""
+        return [
+            summary(record) for record in await service.conversations.latest(limit=limit, offset=offset, status=status)
+        ]
+
+    @router.get("/{ident}", responses=lost)
+    async def one(ident: str, caller: Annotated[Caller, Depends(door.reader)]) -> ConversationView:
+        """A conversation with all that was said; whispers are shown to moderators."""
+        record = await service.conversations.get(ident)
+        return view(record, visible(await service.messages(ident), caller))
+
+    @router.delete("/{ident}", dependencies=[Depends(door.moderator)], responses=over)
+    async def cancel(ident: str) -> ConversationSummary:
+        """End a conversation and its room at once."""
+        return summary(await service.conversations.cancel(ident))
+
+    @router.post("/{ident}/commands", dependencies=[Depends(door.moderator)], responses={**busy, **over})
+    async def command(ident: str, request: CommandRequest) -> CommandAnswer:
+        """Give a moderator's command, as at the console."""
+        done = await service.conversations.command(ident, request.text)
+        return CommandAnswer(text=done.text, changed=dict(done.changed) if done.changed is not None else None)
+
+    return router
+
+
+def visible(messages: list[Message], caller: Caller) -> list[Message]:
+    """What this caller may read."""
+    return [message for message in messages if message.to is None or caller == "moderator"]
+
+
+def summary(record: Record) -> ConversationSummary:
+    """A record in a few figures."""
+    return ConversationSummary(**_figures(record))
+
+
+def view(record: Record, messages: list[Message]) -> ConversationView:
+    """A record with all that was said. While it runs, rounds are estimated from the messages."""
+    agents = record.request["agents"]
+    figures = _figures(record)
+    if record.status == "running":
+        figures["turn_count"] = sum(message.role in AGENTS for message in messages) // len(agents)
+    return ConversationView(
+        **figures,
+        models={agent["name"]: agent["model"] for agent in agents if agent["model"]},
+        messages=[Spoken.model_validate(msgspec.to_builtins(message)) for message in messages],
+        results=dict(record.results),
+        statistics=dict(record.statistics),
+    )
+
+
+def _figures(record: Record) -> dict[str, Any]:
+    agents = record.request["agents"]
+    models = list(dict.fromkeys(agent["model"] for agent in agents if agent["model"]))
+    return {
+        "conversation_id": record.id,
+        "room": record.id,
+        "status": record.status,
+        "error": record.error,
+        "agents": [agent["name"] for agent in agents],
+        "agent_count": len(agents),
+        "model_used": ", ".join(models),
+        "scenario": record.request["scenario"],
+        "max_turns": record.request["max_turns"],
+        "turn_count": record.turn_count,
+        "created": moment(record.created),
+        "ended": moment(record.ended) if record.ended is not None else None,
+        "reasoning": record.reasoning,
+    }

@@ -1,0 +1,259 @@
+"""The conversation server without HTTP: a hub that listens, models, records and running conversations, in one loop."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from palaver.api.conversations import Conversations
+from palaver.api.counting import Counters
+from palaver.api.errors import BadRequest
+from palaver.api.plan import Plan, Runner
+from palaver.api.shapes import AgentRequest, ConversationRequest
+from palaver.api.shelf import Entry, Shelf
+from palaver.api.store import Record, Store
+from palaver.api.watching import WatchedArchive
+from palaver.core.errors import ConfigError
+from palaver.core.message import Message
+from palaver.core.state import RoomState
+from palaver.hub.auth import SharedSecret
+from palaver.hub.hub import Hub
+from palaver.hub.metrics import Metrics
+from palaver.hub.server import listening
+from palaver.hub.sqlite_log import SqliteLog
+from palaver.hub.sqlite_writer import Fsync
+from palaver.hub.transcripts import Transcripts
+from palaver.scenes.actions import TYPES, ActionType
+from palaver.scenes.episode import EpisodeLog
+from palaver.scenes.scene import ActionOrder, Agent, Scene
+
+logger = logging.getLogger(__name__)
+
+PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """Where the hub listens and keeps its log (`None`: in memory)."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    folder: Path | None = None
+    fsync: Fsync = "everysec"
+    transcripts: Path | None = None
+    history: int = 50
+    max_rooms: int = 1000
+    token: str | None = None
+    moderator_token: str | None = None
+    origins: Sequence[str] = ()
+    defaults: Callable[[RoomState], None] = lambda state: None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSettings:
+    """What a conversation is where its request does not say."""
+
+    max_turns: int = 20
+    action_order: ActionOrder = "round-robin"
+    speaking_order: Sequence[int] = ()
+    actions: Sequence[ActionType] = TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """All that a service is made of besides its models and its runner. `shown` is the configuration without secrets."""
+
+    hub: HubSettings = field(default_factory=HubSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    evaluators: Sequence[str] = ()
+    waits: bool = False
+    """Whether `POST /conversations` answers at the end unless it says otherwise (`sync_mode`)."""
+
+
+class Service:
+    """Enter it to open the hub and all that stands on it; leaving closes them in reverse order."""
+
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        runner: Runner,
+        settings: ServiceSettings | None = None,
+        *,
+        default_model: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings or ServiceSettings()
+        self.auth = SharedSecret(self.settings.hub.token, moderator=self.settings.hub.moderator_token)
+        self.metrics = Metrics()
+        self.counters = Counters(self.metrics.registry)
+        self.shelf = Shelf(entries, default=default_model, counters=self.counters)
+        self.store = Store(self.settings.hub.folder)
+        self.url = ""
+        """Where the hub listens, once it does."""
+        self.stopping = asyncio.Event()
+        self.hub: Hub
+        self.archive: WatchedArchive
+        self.conversations: Conversations
+        self._log: SqliteLog
+        self._runner = runner
+        self._clock = clock
+        self._stack = contextlib.AsyncExitStack()
+        self._over: set[str] = set()
+        """Conversations that are over and whose rooms may still be open."""
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            interrupted = await self.store.open(self._clock())
+            stack.push_async_callback(self.store.close)
+            if interrupted:
+                logger.warning("%d conversations ran when the server last ended; they have failed", interrupted)
+            self._make_hub()
+            at = self.settings.hub
+            server = await stack.enter_async_context(
+                listening(self.hub, self.auth, host=at.host, port=at.port, origins=at.origins)
+            )
+            port = next(iter(server.sockets)).getsockname()[1]
+            self.url = f"ws://{_reachable(at.host)}:{port}"
+            self.shelf.open()
+            stack.push_async_callback(self.shelf.close)
+            self.conversations = Conversations(
+                store=self.store,
+                shelf=self.shelf,
+                runner=self._runner,
+                counters=self.counters,
+                url=self.url,
+                token=at.moderator_token or at.token,
+                clock=self._clock,
+                on_end=self._ended,
+            )
+            stack.push_async_callback(self._retired)
+            stack.push_async_callback(self.conversations.close)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+        await self._stack.aclose()
+
+    def stop(self) -> None:
+        """Whoever watches is told to go; the rest ends when the block is left."""
+        self.stopping.set()
+        self.archive.wake_all()
+
+    def _make_hub(self) -> None:
+        at = self.settings.hub
+        self._log = SqliteLog(
+            at.folder, fsync=at.fsync, on_commit=lambda seconds, entries: self.metrics.commit.observe(seconds)
+        )
+        self.archive = WatchedArchive(self._log)
+        self.hub = Hub(
+            log=self._log,
+            archive=self.archive,
+            transcripts=Transcripts(at.transcripts) if at.transcripts else None,
+            metrics=self.metrics,
+            history=at.history,
+            max_rooms=at.max_rooms,
+            defaults=at.defaults,
+        )
+
+    def _ended(self, ident: str) -> None:
+        self.archive.wake(ident)
+        self._over.add(ident)
+        task = asyncio.get_running_loop().create_task(self._retire_rooms())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _retire_rooms(self) -> None:
+        """Take rooms that are over and empty out of the hub's memory; the log brings one back when it is asked for."""
+        for ident in list(self._over):
+            host = self.hub.rooms.get(ident)
+            if host is not None and (host.state.members or host.outbox.sessions):
+                continue  # somebody is still there: it is looked at again when the next conversation ends
+            self._over.discard(ident)
+            if host is not None:
+                await host.close()
+                self._log.untail(ident)
+                self.hub.rooms.pop(ident, None)
+
+    async def _retired(self) -> None:
+        await asyncio.gather(*self._retiring)
+
+    # --- conversations -----------------------------------------------------------------------------------------------
+
+    def plan(self, request: ConversationRequest) -> Plan:
+        """What a request asks for, with the server's defaults; raises `UnknownModel` or `BadRequest`."""
+        usual = self.settings.conversations
+        order = request.action_order or usual.action_order
+        speaking = request.speaking_order if request.speaking_order is not None else usual.speaking_order
+        if request.model_name is not None:
+            self.shelf.check(request.model_name)
+        try:
+            scene = Scene(
+                agents=[self._agent(agent, request.model_name) for agent in request.agent_configs],
+                scenario=request.scenario,
+                max_turns=request.max_turns or usual.max_turns,
+                order=order,
+                speaking_order=tuple(speaking) if order == "agent_id_based" else (),
+                relationship=request.relationship,
+                actions=usual.actions,
+                seed=request.seed,
+            )
+        except ConfigError as error:
+            raise BadRequest(str(error)) from error
+        return Plan(self.conversations.new_id(), scene, judged=request.enable_evaluation)
+
+    def _agent(self, agent: AgentRequest, model_name: str | None) -> Agent:
+        if agent.type == "human":
+            if agent.model is not None:
+                raise BadRequest(f"agent {agent.name!r} is human and has no model")
+            return Agent(agent.name, None, agent.goal, agent.secret, agent.profile, agent.speaking_id)
+        ident = self.shelf.check(agent.model or model_name)
+        made = Agent(agent.name, ident, agent.goal, agent.secret, agent.profile, agent.speaking_id)
+        model = self.shelf.models.get(ident)
+        return made if model is None else replace(made, temperature=model.temperature, max_tokens=model.max_tokens)
+
+    async def start(self, request: ConversationRequest) -> Record:
+        """Begin a conversation; raises a `Refusal`."""
+        plan = self.plan(request)
+        return await self.conversations.start(plan, _kept(request, plan))
+
+    async def run(self, request: ConversationRequest) -> tuple[Record, EpisodeLog | None]:
+        """Begin a conversation and wait for its end."""
+        plan = self.plan(request)
+        return await self.conversations.run(plan, _kept(request, plan))
+
+    async def messages(self, ident: str, after: int = 0) -> list[Message]:
+        """All that was said in it above `after`, for moderators' eyes."""
+        found: list[Message] = []
+        while page := await self.archive.messages(ident, found[-1].seq if found else after, PAGE):
+            found += page
+        return found
+
+
+def _kept(request: ConversationRequest, plan: Plan) -> dict[str, Any]:
+    """What of a conversation is kept and shown: not the agents' goals and secrets."""
+    scene = plan.scene
+    agents = [{"name": one.name, "type": "llm" if one.model else "human", "model": one.model} for one in scene.agents]
+    return {
+        "scenario": scene.scenario,
+        "relationship": scene.relationship,
+        "max_turns": scene.max_turns,
+        "action_order": scene.order,
+        "model_name": request.model_name,
+        "agents": agents,
+    }
+
+
+def _reachable(host: str) -> str:
+    """An address at which this process reaches what listens on `host`."""
+    if host in ("0.0.0.0", ""):
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,166 @@
+"""What the HTTP API takes and gives, as pydantic models: the OpenAPI document is made from these."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from palaver.api.plan import Status
+from palaver.core.errors import ProtocolError
+from palaver.core.protocol import MAX_CONTENT, MAX_NAME, tidy_name
+from palaver.scenes.scene import ActionOrder
+
+MOST_AGENTS: Final = 50
+MOST_TURNS: Final = 1000
+
+
+def _name(name: str) -> str:
+    try:
+        return tidy_name(name)
+    except ProtocolError as error:
+        raise ValueError(str(error)) from error
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Words = Annotated[str, Field(max_length=20_000)]
+
+
+class AgentRequest(_Strict):
+    """One who takes part. A human joins the conversation's room on the hub under this name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_name)]
+    type: Literal["llm", "human"] = "llm"
+    model: str | None = None
+    """Id of one of the server's models; without it the conversation's."""
+    goal: Words = ""
+    secret: Words = ""
+    profile: Words | dict[str, Any] = ""
+    speaking_id: Annotated[int, Field(ge=0)] | None = None
+
+
+class ConversationRequest(_Strict):
+    """A conversation to be held."""
+
+    agent_configs: Annotated[list[AgentRequest], Field(min_length=1, max_length=MOST_AGENTS)]
+    scenario: Words = ""
+    relationship: Annotated[int, Field(ge=0, le=5)] | Annotated[str, Field(max_length=1000)] | None = None
+    """0 (strangers) to 5 (family), or words."""
+    model_name: str | None = None
+    max_turns: Annotated[int, Field(ge=1, le=MOST_TURNS)] | None = None
+    action_order: ActionOrder | None = None
+    speaking_order: list[int] | None = None
+    """For `agent_id_based`: the agents' places in `agent_configs` (or their `speaking_id`) in the order of speaking."""
+    enable_evaluation: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    background: bool = True
+    """False: the answer comes when the conversation is over."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "ConversationRequest":
+        names = [agent.name.casefold() for agent in self.agent_configs]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two agents are called {name!r}; letter case does not count")
+        return self
+
+
+class CommandRequest(_Strict):
+    """A moderator's command as typed at the console, e.g. `/pause Alice`."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]
+
+
+class CommandAnswer(BaseModel):
+    """What a command did."""
+
+    text: str
+    changed: dict[str, Any] | None = None
+
+
+class Spoken(BaseModel):
+    """A message of the conversation, as it is on the wire."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    seq: int
+    id: str
+    sender: Annotated[str, Field(alias="from")]
+    role: str
+    to: str | None
+    content: str
+    timestamp: str
+    turn: int | None
+    meta: dict[str, Any] | None
+    redacted: str | None
+
+
+class ConversationSummary(BaseModel):
+    """A conversation in a few figures."""
+
+    conversation_id: str
+    room: str
+    """The room on the hub: a moderator joins it to watch and steer."""
+    status: Status
+    error: str | None
+    """Why it failed."""
+    agents: list[str]
+    agent_count: int
+    model_used: str
+    scenario: str
+    max_turns: int
+    turn_count: int
+    created: datetime
+    ended: datetime | None
+    reasoning: str
+    """Why it ended, and what the evaluators said."""
+
+
+class ConversationView(ConversationSummary):
+    """A conversation with all that was said."""
+
+    models: dict[str, str]
+    """The model of each agent."""
+    messages: list[Spoken]
+    results: dict[str, Any]
+    """By agent: scores by dimension with their reasoning, or why there is none."""
+    statistics: dict[str, Any]
+    """Figures that need no model: share of talk, who follows whom, repetition."""
+
+
+class ModelView(BaseModel):
+    """A model of this server."""
+
+    name: str
+    type: str
+    healthy: bool | None
+    """Whether its last reply succeeded; null before the first. Nothing is generated to find out."""
+    last_error: str | None
+    config: dict[str, Any]
+    """Its settings, without secrets."""
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: Literal["healthy"]
+    version: str
+    hub: str
+    """The hub's websocket URL."""
+    rooms: int
+    running: int
+    """Conversations that run now."""
+    server_config: dict[str, Any]
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+def moment(seconds: float) -> datetime:
+    """A time for JSON, from seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)

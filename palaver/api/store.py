@@ -1,0 +1,124 @@
+"""Records of conversations in SQLite beside the hub's log, so that they outlive the process. Knows no HTTP, no hub."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from palaver.api.plan import Status
+from palaver.core.errors import LogUnavailable
+
+T = TypeVar("T")
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS conversations (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL, created REAL NOT NULL, ended REAL,
+    request TEXT NOT NULL, error TEXT, reasoning TEXT NOT NULL, turn_count INTEGER NOT NULL, results TEXT NOT NULL,
+    statistics TEXT NOT NULL)
+"""
+_SAVE: Final = """
+INSERT INTO conversations (id, status, created, ended, request, error, reasoning, turn_count, results, statistics)
+VALUES (:id, :status, :created, :ended, :request, :error, :reasoning, :turn_count, :results,
+    :statistics)
+ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended = excluded.ended, error = excluded.error,
+    reasoning = excluded.reasoning, turn_count = excluded.turn_count, results = excluded.results,
+    statistics = excluded.statistics
+"""
+INTERRUPTED: Final = "the server was stopped while the conversation ran"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One conversation as it stands. Times are seconds since the epoch; `request` is what was asked for."""
+
+    id: str
+    status: Status
+    created: float
+    request: Mapping[str, Any]
+    ended: float | None = None
+    error: str | None = None
+    reasoning: str = ""
+    turn_count: int = 0
+    results: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def changed(self, **fields: Any) -> "Record":
+        """With these fields instead."""
+        return replace(self, **fields)
+
+
+class Store:
+    """Records in `folder/conversations.sqlite3` (`None`: in memory). One thread holds the file; callers await."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-conversations")
+        self._database: sqlite3.Connection | None = None
+
+    async def open(self, now: float) -> int:
+        """Open the file; what was running when the last process ended has failed. Returns how many had.
+
+        Raises `LogUnavailable`.
+        """
+        try:
+            return await self._ask(self._open, now)
+        except (OSError, sqlite3.Error) as error:
+            raise LogUnavailable(f"conversations in {self._folder}: {error}") from error
+
+    def _open(self, now: float) -> int:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        path = ":memory:" if self._folder is None else str(self._folder / "conversations.sqlite3")
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute(_SCHEMA)
+        return self._database.execute(
+            "UPDATE conversations SET status = 'failed', error = ?, ended = ? WHERE status = 'running'",
+            (INTERRUPTED, now),
+        ).rowcount
+
+    async def save(self, record: Record) -> None:
+        """Keep a record, in place of an earlier one of the same id."""
+        await self._ask(self._save, record)
+
+    async def get(self, ident: str) -> Record | None:
+        """The record under that id."""
+        found = await self._ask(self._select, "WHERE id = ?", (ident,))
+        return found[0] if found else None
+
+    async def latest(self, *, limit: int, offset: int, status: Status | None = None) -> list[Record]:
+        """Records, newest first."""
+        where, values = ("WHERE status = ? ", (status,)) if status else ("", ())
+        return await self._ask(self._select, f"{where}ORDER BY number DESC LIMIT ? OFFSET ?", (*values, limit, offset))
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._database is not None:
+            await self._ask(self._database.close)
+            self._database = None
+        self._thread.shutdown()
+
+    async def _ask(self, work: Callable[..., T], *values: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *values)
+
+    def _save(self, record: Record) -> None:
+        assert self._database is not None
+        row = {name: getattr(record, name) for name in Record.__slots__}
+        for name in ("request", "results", "statistics"):
+            row[name] = json.dumps(dict(row[name]), default=str)
+        self._database.execute(_SAVE, row)
+
+    def _select(self, rest: str, values: tuple[Any, ...]) -> list[Record]:
+        assert self._database is not None
+        found = self._database.execute(f"SELECT {', '.join(Record.__slots__)} FROM conversations {rest}", values)
+        return [_record(row) for row in found]
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    fields = dict(zip(Record.__slots__, row, strict=True))
+    for name in ("request", "results", "statistics"):
+        fields[name] = json.loads(fields[name])
+    return Record(**fields)

@@ -1,0 +1,114 @@
+"""Streams of events and transcripts, over real sockets."""
+
+import asyncio
+import json
+from typing import Any
+
+from palaver.models.scripted import ScriptedModel
+from tests.api.talks import Server, entry, serving
+from tests.hubs import joined
+
+EVIL = "<img src=x onerror=alert(1)>\n\nevent: status\ndata: {}"
+
+
+async def _all(server: Server, ident: str, **options: Any) -> list[tuple[str, str, Any]]:
+    return [event async for event in server.events(ident, **options)]
+
+
+async def test_a_stream_holds_every_message_once_and_ends_with_the_status() -> None:
+    async with serving() as server:
+        ident = await server.begin(max_turns=3)
+        events = await _all(server, ident)
+        view = await server.over(ident)
+    assert [event[0] for event in events] == ["message"] * len(view["messages"]) + ["status"]
+    assert [event[2]["seq"] for event in events[:-1]] == list(range(1, len(events)))
+    assert events[-1][2]["status"] == "completed"
+
+
+async def test_a_stream_is_taken_up_where_it_was_left() -> None:
+    async with serving() as server:
+        ident = await server.begin(max_turns=4)
+        await server.over(ident)
+        later = await _all(server, ident, params={"after": 3})
+        again = await _all(server, ident, headers={"Last-Event-ID": "4"})
+        over = await server.client.get(f"/conversations/{ident}/events", headers={"Last-Event-ID": "end"})
+    assert [event[1] for event in later] == ["4", "5", "end"]
+    assert [event[1] for event in again] == ["5", "end"]
+    assert over.status_code == 204
+
+
+async def test_what_is_said_cannot_pretend_to_be_an_event() -> None:
+    async with serving({"evil": entry(lambda: ScriptedModel([EVIL], cycle=True))}) as server:
+        ident = await server.begin(max_turns=1)
+        events = await _all(server, ident)
+        page = (await server.client.get(f"/conversations/{ident}/transcript", params={"format": "html"})).text
+    assert sum(event[0] == "status" for event in events) == 1
+    assert events[1][2]["content"] == EVIL
+    assert "<img" not in page
+    assert "&lt;img" in page
+
+
+async def test_a_redaction_reaches_whoever_has_read_the_message() -> None:
+    async with serving({"slow": entry(lambda: ScriptedModel(["Hm."], hang=True))}) as server:
+        ident = await server.begin()
+        changed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def watch() -> None:
+            async for kind, _, content in server.events(ident):
+                if kind == "message" and content["seq"] == 1:
+                    await server.client.post(f"/conversations/{ident}/commands", json={"text": "/redact 1 private"})
+                if kind == "changed":
+                    changed.set_result(content)
+
+        watching = asyncio.create_task(watch())
+        async with asyncio.timeout(10):
+            message = await changed
+        assert (message["seq"], message["content"], message["redacted"]) == (1, "", "private")
+        await server.client.delete(f"/conversations/{ident}")
+        await watching
+
+
+async def test_whispers_are_for_moderators() -> None:
+    headers = {"Authorization": "Bearer reader"}
+    models = {"slow": entry(lambda: ScriptedModel(["Hm."], cycle=True, delay=0.05))}
+    async with serving(models, token="reader", moderator_token="chief", headers=headers) as server:
+        ident = await server.begin(max_turns=6)
+        async with joined(server.service.url, "Mona", room=ident, token="chief") as mona:
+            await mona.until("message", role="model")
+            assert (await mona.command("/w Alice the lamp is broken"))["type"] == "ack"
+        await server.over(ident)
+        chief = {"Authorization": "Bearer chief"}
+        for path in ("", "/transcript", "/events", "/transcript?as=Alice"):
+            assert "lamp" not in (await server.client.get(f"/conversations/{ident}{path}")).text
+            assert "lamp" in (await server.client.get(f"/conversations/{ident}{path}", headers=chief)).text
+
+
+async def test_a_transcript_comes_in_five_forms() -> None:
+    async with serving() as server:
+        ident = await server.begin("Alice", "Bob", max_turns=4)
+        view = await server.over(ident)
+
+        async def transcript(**params: str) -> str:
+            answer = await server.client.get(f"/conversations/{ident}/transcript", params=params)
+            assert answer.status_code == 200, answer.text
+            return answer.text
+
+        lines = [json.loads(line) for line in (await transcript()).splitlines()]
+        assert [line["content"] for line in lines] == [message["content"] for message in view["messages"]]
+        assert (await transcript(format="md")).startswith("# Weekend plans")
+        assert "<article>" in await transcript(format="html")
+        bob = json.loads(await transcript(format="openai", **{"as": "bob"}))["messages"]
+        assert [turn["role"] for turn in bob] == ["user", "assistant", "user", "assistant"]
+        shared = json.loads(await transcript(format="sharegpt", **{"as": "Alice"}))["conversations"]
+        assert [turn["from"] for turn in shared] == ["human", "gpt", "human", "gpt", "human"]
+        unknown = await server.client.get(f"/conversations/{ident}/transcript", params={"as": "Zoe"})
+        assert (unknown.status_code, unknown.json()["detail"]) == (400, "'Zoe' takes no part; these do: Alice, Bob")
+
+
+async def test_a_server_that_stops_ends_its_streams() -> None:
+    async with serving({"slow": entry(lambda: ScriptedModel(["Hm."], hang=True))}) as server:
+        ident = await server.begin()
+        stream = server.events(ident)
+        assert (await anext(stream))[0] == "message"
+        server.service.stop()
+        assert [event async for event in stream if event[0] == "status"] == []
