@@ -1,0 +1,49 @@
+"""The command line: the only reader of argv and environment, the only place that builds objects.
+
+Each command is a module with `parser()` and `main(argv) -> exit code`, imported only when it is asked for, so that
+`--help` of a hub or a console loads neither torch nor openai.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+COMMANDS: Final = {
+    "server": "run a hub",
+    "client": "run a model in a room",
+    "moderator": "moderate a room from this terminal",
+    "user-sim": "run a simulated user in a room",
+    "demo": "hub, two models and a simulated user on this machine, at once",
+    "chat": "talk to one model, without a hub",
+    "api": "conversations over HTTP: hub, models and evaluators in one process",
+    "check": "say whether a config can be used",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`palaver COMMAND …`; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in COMMANDS:
+        return run(arguments[0], arguments[1:])
+    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
+    usage = "\n".join(["usage: palaver COMMAND [--help]", "", "commands:", *lines])
+    if arguments and arguments[0] in ("-V", "--version"):
+        from palaver import __version__
+
+        print(f"palaver {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    print(f"palaver: command {arguments[0]!r} is unknown\n{usage}", file=sys.stderr)
+    return 2
+
+
+def run(command: str, argv: Sequence[str] | None = None) -> int:
+    """One command, as its own door calls it; Ctrl-C is an ordinary way to end it."""
+    module = import_module(f"palaver.cli.{command.replace('-', '_')}")
+    try:
+        return int(module.main(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return 0

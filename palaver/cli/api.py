@@ -1,0 +1,172 @@
+"""`palaver api`: the conversation server, over HTTP and with a hub in the same process."""
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palaver.cli.common import Parser, run_async
+from palaver.config import ConfigManager, LoggingConfig, ServerConfig
+from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
+from palaver.hub.auth import is_loopback
+
+if TYPE_CHECKING:
+    from palaver.api.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of the conversation server."""
+    flags = Parser(prog="python -m palaver.api", description="Conversations between models over HTTP, with a hub.")
+    flags.add_argument("command", nargs="?", choices=("serve",), default="serve", help="the one thing that it does")
+    flags.add_argument("-c", "--config", type=Path, metavar="FILE", help="config file (none: the first that is found)")
+    flags.add_argument("--host", help="address of the HTTP API (127.0.0.1)")
+    flags.add_argument("--port", type=int, help="its port (8000); 0 takes a free one")
+    flags.add_argument("--hub-host", metavar="HOST", help="address of the hub (127.0.0.1)")
+    flags.add_argument("--hub-port", type=int, metavar="PORT", help="its port (8765); 0 takes a free one")
+    flags.add_argument("--data-dir", metavar="DIR", help="where log and records lie (data)")
+    flags.add_argument("--metrics-port", type=int, metavar="PORT", help="further port for /metrics (9090)")
+    flags.add_argument("--workers", type=int, metavar="N", help="one process serves all, whatever N says")
+    flags.add_argument("--reload", action="store_true", default=None, help="start anew when the code changes")
+    flags.add_argument("-v", "--verbose", action="store_true", help="log all there is, and every request")
+    return flags
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM; exit code 0 then."""
+    # `-c FILE serve` and `serve -c FILE` are both understood.
+    arguments = parser().parse_intermixed_args(argv)
+    try:
+        for package in ("fastapi", "uvicorn"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, "api")
+        config = configured(arguments)
+        set_up_logging(config.logging)
+    except PalaverError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    if config.api.reload:
+        return _serve_reloading(config, [flag for flag in argv if flag != "--reload"])
+    return run_async(_serve(config, verbose=arguments.verbose))
+
+
+def configured(arguments: argparse.Namespace) -> ServerConfig:
+    """The config with the flags over it; raises `ConfigError`."""
+    flags = {
+        "api.host": arguments.host,
+        "api.port": arguments.port,
+        "api.workers": arguments.workers,
+        "api.reload": arguments.reload,
+        "hub.host": arguments.hub_host,
+        "hub.port": arguments.hub_port,
+        "hub.data_dir": arguments.data_dir,
+        "metrics_port": arguments.metrics_port,
+        "logging.level": "DEBUG" if arguments.verbose else None,
+    }
+    return ConfigManager(arguments.config).load_config(flags)
+
+
+def set_up_logging(settings: LoggingConfig) -> None:
+    """Log as the config says, to the console and into a file that begins anew at its size. Raises `ConfigError`."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if settings.file_path is not None:
+        path = Path(settings.file_path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(
+                logging.handlers.RotatingFileHandler(
+                    path, maxBytes=settings.max_file_size, backupCount=settings.backup_count, encoding="utf-8"
+                )
+            )
+        except OSError as error:
+            raise ConfigError(f"logging.file_path {path}: {error.strerror}") from error
+    try:
+        logging.basicConfig(level=settings.level, format=settings.format, handlers=handlers, force=True)
+    except ValueError as error:
+        raise ConfigError(f"logging.format {settings.format!r}: {error}") from error
+    for noisy in ("websockets", "asyncio", "httpcore2", "httpx2", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _check_openness(config: ServerConfig) -> bool:
+    """Whether HTTP is for this machine only; raises `ConfigError` where the hub would be open to everybody."""
+    has_token = config.hub.token is not None or config.hub.insecure
+    if not has_token and not is_loopback(config.hub.host):
+        raise ConfigError(
+            f"hub.host {config.hub.host} is open to other machines: set PALAVER_TOKEN, or hub.insecure if you mean it"
+        )
+    if not has_token and not is_loopback(config.api.host):
+        logger.warning("no token is set: requests from other machines are refused; set PALAVER_TOKEN to let them in")
+    return not has_token
+
+
+async def _serve(config: ServerConfig, *, verbose: bool) -> int:
+    from palaver.api.serving import stopped
+
+    if config.api.workers > 1:
+        logger.warning("workers: %d: the rooms live in one process, and one process serves", config.api.workers)
+    try:
+        async with _running(config, verbose=verbose):
+            await stopped()
+            logger.info("stopping")
+    except LogUnavailable as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {config.hub.host}:{config.hub.port}: {error.strerror or error}") from error
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _running(config: ServerConfig, *, verbose: bool) -> AsyncIterator[None]:
+    from palaver.api.compose import application_of, service_of
+    from palaver.api.serving import bound, listening, url_of
+
+    local_only = _check_openness(config)
+    service = service_of(config)
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(bound(config.api.host, config.api.port))
+        await stack.enter_async_context(service)
+        app = application_of(config, service, local_only=local_only)
+        await stack.enter_async_context(listening(app, listener, access_log=verbose))
+        print(f"Palaver hub: {service.url}", flush=True)
+        if config.enable_metrics:
+            await _serve_metrics(stack, config, service)
+        stack.callback(service.stop)
+        print(f"Palaver API: {url_of(listener)}", flush=True)
+        yield
+
+
+async def _serve_metrics(stack: contextlib.AsyncExitStack, config: ServerConfig, service: "Service") -> None:
+    """Metrics on their own port, unless something else has it: that is told, and ends nothing."""
+    from palaver.api.serving import bound, listening, metrics_app, url_of
+
+    try:
+        listener = stack.enter_context(bound(config.api.host, config.metrics_port))
+    except ConfigError as error:
+        logger.warning("metrics are on the API's port only: %s", error)
+        return
+    await stack.enter_async_context(listening(metrics_app(service), listener))
+    print(f"Palaver metrics: {url_of(listener)}/metrics", flush=True)
+
+
+def _serve_reloading(config: ServerConfig, argv: list[str]) -> int:
+    """Serve in a process of its own, which is started anew when a Python file below this folder changes."""
+    import uvicorn
+    from uvicorn.supervisors import ChangeReload
+
+    watched = uvicorn.Config("palaver.api.app:create_app", reload=True, log_config=None)
+    ChangeReload(watched, target=functools.partial(_serve_until_changed, argv), sockets=[]).run()
+    return 0
+
+
+def _serve_until_changed(argv: list[str], sockets: object) -> None:
+    os.environ["PALAVER_API_RELOAD"] = "false"  # whatever the file says: this process is the one that is started anew
+    sys.exit(main(argv))

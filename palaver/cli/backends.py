@@ -1,0 +1,240 @@
+"""Which model speaks and where its words come from: the flags that say so, and the models built from them."""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from palaver import plugins
+from palaver.cli.common import read_text
+from palaver.core.errors import ConfigError, MissingExtra
+from palaver.models.model import Model
+
+BACKENDS: Final = ("hf", "openai", "scripted")
+Progress = Callable[[str, float | None], None]
+"""Called from any thread with a line for the room and how much is done, 0 to 1."""
+
+
+def add_model_flags(flags: argparse.ArgumentParser, *, model: str, backend: str) -> None:
+    """The flags of every command that runs a model, with its defaults."""
+    flags.add_argument(
+        "--model",
+        default=model,
+        help="what speaks: a Hugging Face name or folder, `tiny` (comes with Palaver, a toy), an endpoint's model, "
+        "or the script file of --backend scripted",
+    )
+    flags.add_argument(
+        "--backend",
+        default=None,
+        metavar="NAME",
+        help=f"hf, openai, scripted or module:object, called with the model's name (None: {backend}; openai where "
+        "--api-base is given)",
+    )
+    flags.add_argument(
+        "--api-base", metavar="URL", help="an OpenAI-compatible endpoint; its key is read from OPENAI_API_KEY"
+    )
+    flags.add_argument("--temperature", type=amount, default=0.7, help="of sampling; 0 always takes the likeliest")
+    flags.add_argument(
+        "--max-context-tokens", type=at_least(64), default=2048, metavar="N", help="of prompt and reply together"
+    )
+    flags.add_argument("--no-auto-truncate", action="store_true", help="do not cut the prompt to --max-context-tokens")
+
+
+def add_local_flags(flags: argparse.ArgumentParser) -> None:
+    """The flags of models that run in this process."""
+    local = flags.add_argument_group("models on this machine")
+    local.add_argument("--device", type=_device, default="cpu", help="cpu, gpu, cuda:N, mps or auto")
+    local.add_argument("--gpu-id", type=int, default=0, metavar="N", help="which card --device gpu takes")
+    local.add_argument(
+        "--strict-device", action="store_true", help="fail where the device is missing, instead of taking the cpu"
+    )
+    local.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16")
+    local.add_argument("--threads", type=int, default=0, metavar="N", help="processor cores to compute with; 0: all")
+    local.add_argument("--load-in-4bit", action="store_true", help="weights of 4 bits (bitsandbytes)")
+    local.add_argument("--load-in-8bit", action="store_true", help="weights of 8 bits (bitsandbytes)")
+    local.add_argument("--lora", action="append", default=[], metavar="DIR", help="an adapter; the first one speaks")
+    local.add_argument("--attn", default="auto", help="auto, sdpa, eager or another implementation of transformers")
+    local.add_argument("--compile", action="store_true", help="compile the layers (cards only pay this back)")
+    local.add_argument("--revision", help="commit, branch or tag on the Hugging Face hub")
+    local.add_argument("--trust-remote-code", action="store_true", help="run the code that a model brings")
+    local.add_argument(
+        "--cache-bytes", type=int, default=0, metavar="N", help="memory for the caches of conversations; 0: by device"
+    )
+    local.add_argument("--time-limit", type=amount, metavar="SECONDS", help="of one reply")
+
+
+def _device(text: str) -> str:
+    if re.fullmatch(r"cpu|gpu|cuda(:\d+)?|mps|auto", text) is None:
+        raise argparse.ArgumentTypeError(f"device {text!r} is unknown; known: cpu, gpu, cuda:N, mps, auto")
+    return text
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """For argparse: a whole number from `least` on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is below {least}")
+        return value
+
+    return number
+
+
+def amount(text: str) -> float:
+    """For argparse: a number from 0 on."""
+    value = float(text)
+    if not 0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0 to 1000000")
+    return value
+
+
+class Backend:
+    """Opens models by name, each one's weights once, and closes them all at the end."""
+
+    def __init__(self, flags: argparse.Namespace, *, default: str) -> None:
+        self.name: str = flags.backend or ("openai" if flags.api_base else default)
+        self._flags = flags
+        self._limit = 0 if flags.no_auto_truncate else int(flags.max_context_tokens)
+        self._opened: list[Model] = []
+        self._weights: dict[str, asyncio.Future[Any]] = {}
+        self.factory: Any = None
+        """What a `module:object` or an entry point names."""
+        if self.name not in BACKENDS:
+            self.factory = plugins.load(self.name, group=plugins.BACKENDS, known=BACKENDS)
+        if self.name == "openai":  # a missing key is said at once, not at the first turn
+            self._endpoint(flags.model).key()
+        if self.name == "scripted" and not Path(flags.model).is_file():
+            raise ConfigError(f"--backend scripted: --model {flags.model!r} must be a file with a reply on each line")
+
+    @property
+    def context_tokens(self) -> int:
+        """What a participant's prompt and reply may take by estimate; 0 for local models, which count themselves."""
+        return 0 if self.name == "hf" else self._limit
+
+    async def open(self, name: str, on_progress: Progress | None = None) -> Model:
+        """The model of that name; raises `PalaverError`. Weights are loaded in a thread."""
+        match self.name:
+            case "hf":
+                model = await self._local(name, on_progress)
+            case "openai":
+                model = self._endpoint(name)
+            case "scripted":
+                from palaver.models.scripted import ScriptedModel
+
+                model = ScriptedModel.from_file(name)
+            case _:
+                model = self.factory(name) if callable(self.factory) else self.factory
+        self._opened.append(model)
+        return model
+
+    async def close(self) -> None:
+        """Close everything that was opened, weights last."""
+        for model in self._opened:
+            await model.close()
+        for loading in self._weights.values():
+            if loading.done() and not loading.cancelled() and loading.exception() is None:
+                await asyncio.to_thread(loading.result().close)
+
+    def _endpoint(self, name: str) -> Any:
+        from palaver.models import providers
+
+        base = self._flags.api_base
+        if base:
+            from palaver.models.openai_api import OpenAIModel
+
+            return OpenAIModel(name, base_url=base)
+        at = providers.route(name)
+        if at.provider in ("hf", "ollama"):
+            raise ConfigError(
+                f"--backend openai: {name!r} is no model of an OpenAI-compatible endpoint; try --api-base"
+            )
+        return providers.api_model(at)
+
+    async def _local(self, name: str, on_progress: Progress | None) -> Model:
+        flags = self._flags
+        if name not in self._weights:
+            self._weights[name] = in_background(lambda: _load(name, flags, on_progress))
+        try:
+            weights = await asyncio.shield(self._weights[name])
+        except Exception:
+            self._weights.pop(name, None)
+            raise
+        from palaver.models.hf import HFModel
+
+        return HFModel(
+            weights,
+            adapter=flags.lora[0] if flags.lora else "",
+            context_tokens=self._limit,
+            time_limit=flags.time_limit,
+        )
+
+
+def in_background(work: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Run `work` in a thread that nobody waits for when the program ends: loading may take minutes."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="palaver-loading", daemon=True).start()
+    return done
+
+
+def _load(name: str, flags: argparse.Namespace, on_progress: Progress | None) -> Any:
+    try:
+        hf = importlib.import_module("palaver.models.hf")
+    except ImportError as error:
+        raise MissingExtra(error.name or "transformers", "hf") from error
+    return hf.load(
+        name,
+        threads=flags.threads,
+        cache_bytes=flags.cache_bytes,
+        attn=flags.attn,
+        dtype=flags.dtype,
+        device=flags.device,
+        gpu_id=flags.gpu_id,
+        strict_device=flags.strict_device,
+        load_in_4bit=flags.load_in_4bit,
+        load_in_8bit=flags.load_in_8bit,
+        lora=flags.lora,
+        compile_layers=flags.compile,
+        revision=flags.revision,
+        trust_remote_code=flags.trust_remote_code,
+        on_progress=on_progress,
+    )
+
+
+def prompt_text(path: str) -> str:
+    """The personality in a prompt file: as named, or under `prompts/` here or where Palaver is installed.
+
+    Raises `ConfigError` naming the file.
+    """
+    here = Path(path)
+    packaged = Path(__file__).resolve().parents[1]
+    if not here.is_file() and not here.is_absolute():
+        for folder in (Path("prompts"), packaged / "prompts", packaged.parent / "prompts"):
+            for candidate in (folder / here, folder / f"{here}.txt"):
+                if candidate.is_file():
+                    return read_text(candidate, "--prompt-file")
+    return read_text(here, "--prompt-file")

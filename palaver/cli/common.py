@@ -1,0 +1,106 @@
+"""What several commands share: the log, the loop, the flags for reaching a hub."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from palaver.core.errors import ConfigError, PalaverError
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEFAULT_SERVER: Final = "ws://127.0.0.1:8765"
+_COLOURS: Final = {"DEBUG": "\x1b[2m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
+
+
+def has_default(action: argparse.Action) -> bool:
+    """Whether a flag has a default worth saying: not nothing, and not just the absence of a switch."""
+    nothing = action.default is None or action.default is argparse.SUPPRESS or action.default in ("", [])
+    return not nothing and not isinstance(action.default, bool)
+
+
+class _Defaults(argparse.HelpFormatter):
+    """Says a flag's default, where it has one worth saying."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        return f"{text} (default: %(default)s)" if has_default(action) and "default:" not in text else text
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows defaults in its help and takes no shortened flags, so that a script means the same tomorrow."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Defaults, allow_abbrev=False, **options)
+
+
+def add_log_flags(parser: argparse.ArgumentParser, level: str = "INFO") -> None:
+    """`--log-level` and `--log-file`."""
+    parser.add_argument("--log-level", type=str.upper, choices=LEVELS, default=level, help="how much is logged")
+    parser.add_argument("--log-file", type=Path, metavar="PATH", help="also log into this file (folders are made)")
+
+
+def add_hub_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of everyone who joins a hub."""
+    parser.add_argument("--server", default=DEFAULT_SERVER, metavar="URL", help="the hub, ws:// or wss://")
+    parser.add_argument("--room", default="main", help="the room to join")
+    parser.add_argument("--token", help="the room's token (better: environment variable PALAVER_TOKEN)")
+    parser.add_argument("--proxy", metavar="URL", help="reach the hub through this proxy (none: directly)")
+
+
+def token_of(arguments: argparse.Namespace) -> str | None:
+    """The token from the flag, else from `PALAVER_TOKEN`."""
+    return arguments.token or os.environ.get("PALAVER_TOKEN") or None
+
+
+class _Coloured(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        colour = _COLOURS.get(record.levelname, "")
+        return f"{colour}{text}\x1b[0m" if colour else text
+
+
+def set_up_logging(level: str, file: Path | None = None) -> None:
+    """Timestamps and, on a terminal, colours on stderr; the file gets plain text. Raises `ConfigError`."""
+    plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    console = logging.StreamHandler()
+    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    console.setFormatter((_Coloured if coloured else logging.Formatter)(plain))
+    handlers: list[logging.Handler] = [console]
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"--log-file {file}: {error.strerror}") from error
+        handlers[-1].setFormatter(logging.Formatter(plain))
+    logging.basicConfig(level=level, handlers=handlers, force=True)
+    logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))
+
+
+def run_async(program: Coroutine[Any, Any, int]) -> int:
+    """Run to the end on uvloop where it is installed; our own errors become a line on stderr and exit code 1 or 2."""
+    try:
+        return _run(program)
+    except PalaverError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _run(program: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(program)
+    return uvloop.run(program)
+
+
+def read_text(path: Path, flag: str) -> str:
+    """The text of a file that a flag names; raises `ConfigError` that says which."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{flag} {path}: cannot be read: {error}") from error

@@ -1,0 +1,221 @@
+"""`palaver demo`: hub, two models and a simulated user as processes on this machine; no key, no card, no download."""
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from palaver.cli.common import Parser, run_async
+from palaver.core.message import AGENTS, Message
+from palaver.core.protocol import Ack, Event, HubFrame, Join, Nack, Presence, System, Welcome
+from palaver.crew import Crew, Process, ProcessFailed
+from palaver.models import tiny
+from palaver.participants.console.clean import clean
+from palaver.participants.link import Link, LinkDown
+
+SAGE: Final = "Zen Sage"
+INVENTOR: Final = "TinkerBot"
+USER: Final = "Curious User"
+_SERVE: Final = "from transformers.cli.transformers import main; main()"
+SILENCE: Final = 2.0
+"""Seconds for which the demo listens while the room is paused."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of the demo."""
+    flags = Parser(prog="palaver demo", description=__doc__)
+    flags.add_argument(
+        "--turns", type=int, metavar="N", help="without a moderator: end after N messages (12 if no TTY)"
+    )
+    flags.add_argument("--model", default="tiny", help="what speaks for both models; any Hugging Face name")
+    flags.add_argument("--topic", default="tea", help="what the moderator asks them to talk about")
+    flags.add_argument("--policy", default="round_robin", help="floor policy of the room")
+    flags.add_argument("--delay", type=float, default=1.0, help="seconds before each reply")
+    flags.add_argument("--port", type=int, default=0, help="the hub's port; 0 takes a free one")
+    flags.add_argument(
+        "--folder", type=Path, help="where log, transcripts and the processes' output go (default: logs/demo-TIME)"
+    )
+    return flags
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; exit code 0 when it went as it should."""
+    return run_async(_demo(parser().parse_args(argv)))
+
+
+async def _demo(arguments: argparse.Namespace) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    folder = arguments.folder or Path("logs") / time.strftime("demo-%Y%m%d-%H%M%S")
+    interactive = arguments.turns is None and sys.stdin.isatty() and sys.stdout.isatty()
+    _introduce(arguments, folder)
+    try:
+        async with Crew(folder) as crew:
+            url = await _start(crew, arguments, folder)
+            if interactive:
+                return await _moderate(url)
+            return await _Script(url, arguments.topic, arguments.turns or 12, folder).run(crew)
+    except asyncio.CancelledError:
+        print("\nstopped; no process is left behind")
+        return 0
+
+
+def _introduce(arguments: argparse.Namespace, folder: Path) -> None:
+    print(
+        f"Palaver demo. {SAGE} and {INVENTOR} are `client.py --model {arguments.model}`, each in a process of its own;"
+    )
+    print(f"{USER} is `user_sim.py` against an OpenAI-compatible endpoint on this machine.")
+    if arguments.model == "tiny":
+        print(
+            "The model `tiny` comes with Palaver: a million parameters, trained on a toy grammar. It shows how things"
+        )
+        print("work, not what models can say. For a real one: --model microsoft/phi-2 (or any other of Hugging Face).")
+    print(f"Everything is written below {folder}/\n", flush=True)
+
+
+async def _start(crew: Crew, arguments: argparse.Namespace, folder: Path) -> str:
+    """Start all processes; returns the hub's URL once everybody is in the room."""
+    me = [sys.executable, "-m", "palaver"]
+    turns = arguments.turns or 12
+    rules = ["--policy", arguments.policy, "--hop-limit", str(max(40, turns * 2))]
+    where = ["--port", str(arguments.port), "--data-dir", str(folder / "data"), "--transcripts", str(folder)]
+    hub = await crew.start("hub", [*me, "server", *where, *rules])
+    endpoint, endpoint_url = await _start_endpoint(crew)
+    url = (await crew.until_logged(hub, "ws://", 30)).split()[-1]
+    print(f"hub         {url}", flush=True)
+    seats = ["--server", url, "--delay", str(arguments.delay)]
+    for name, prompt in ((SAGE, "sage.txt"), (INVENTOR, "inventor.txt")):
+        speaks = ["--name", name, "--model", arguments.model, "--prompt-file", prompt, "--threads", "1"]
+        await crew.start(name, [*me, "client", *speaks, *seats])
+    await crew.until_logged(endpoint, "startup complete", 120)
+    print(f"endpoint    {endpoint_url} (transformers serve)", flush=True)
+    user = [
+        "--name",
+        USER,
+        "--api-base",
+        endpoint_url,
+        "--model",
+        str(tiny.path()),
+        "--prompt-file",
+        "curious_user.txt",
+    ]
+    await crew.start(USER, [*me, "user-sim", *user, *seats, "--max-turns", "0"], env={"OPENAI_API_KEY": "none"})
+    return url
+
+
+async def _start_endpoint(crew: Crew) -> tuple[Process, str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", _SERVE, "serve", str(tiny.path())]
+    flags = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--log-level", "info"]
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return await crew.start("endpoint", [*command, *flags], env=offline), f"http://127.0.0.1:{port}/v1"
+
+
+async def _moderate(url: str) -> int:
+    """The console, in a process of its own on this terminal."""
+    print("\nThe console opens: type to everybody, /pause, /resume, /help, /quit.\n", flush=True)
+    console = await asyncio.create_subprocess_exec(sys.executable, "-m", "palaver", "moderator", "--server", url)
+    return await console.wait()
+
+
+class _Script:
+    """What the demo's moderator does where nobody sits at a terminal: opens, listens, pauses, resumes, ends."""
+
+    def __init__(self, url: str, topic: str, turns: int, folder: Path) -> None:
+        self._link = Link(url, Join(name="Moderator", role="moderator", deltas=False))
+        self._topic, self._turns, self._folder = topic, turns, folder
+        self._said: dict[str, int] = {}
+        self._paused_at = 0.0
+        self._broken = 0
+        self._ready: set[str] = set()
+        self._changed = asyncio.Event()
+
+    async def run(self, crew: Crew) -> int:
+        """Steer the conversation to its end; returns the exit code."""
+        started = time.monotonic()
+        async with self._link:
+            listening = asyncio.create_task(self._listen())
+            try:
+                await self._until(lambda: {SAGE, INVENTOR, USER} <= self._ready, 300, crew)
+                await self._link.say(f"Welcome. Let us talk about {self._topic}.")
+                await self._until(lambda: sum(self._said.values()) >= self._turns // 2, 300, crew)
+                await self._pause()
+                await self._until(lambda: sum(self._said.values()) >= self._turns, 300, crew)
+                await self._command("/end that was the demo")
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+        self._summary(time.monotonic() - started)
+        return 1 if self._broken else 0
+
+    async def _listen(self) -> None:
+        async for frame in self._link:
+            if not isinstance(frame, LinkDown):
+                self._take(frame)
+            self._changed.set()
+
+    def _take(self, frame: HubFrame) -> None:
+        match frame:
+            case Welcome():
+                for seat in frame.roster:
+                    if seat.state == "ready":
+                        self._is_ready(seat.name)
+            case Presence(state="ready" | "joined", ready=True):
+                self._is_ready(frame.name)
+            case Message():
+                print(f"{frame.seq:>4}  {frame.sender}: {clean(frame.content)}", flush=True)
+                if frame.role in AGENTS:
+                    self._said[frame.sender] = self._said.get(frame.sender, 0) + 1
+                    self._broken += bool(self._paused_at)
+            case System():
+                print(f"      * {clean(frame.content)}", flush=True)
+            case Event(kind="cancelled"):
+                print(f"      * {frame.actor} stopped generating in {frame.data['latency'] * 1000:.0f} ms", flush=True)
+
+    def _is_ready(self, name: str) -> None:
+        if name in (SAGE, INVENTOR, USER) and name not in self._ready:
+            self._ready.add(name)
+            print(f"ready       {name}", flush=True)
+
+    async def _until(self, true: Callable[[], bool], seconds: float, crew: Crew) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not true():
+                    self._changed.clear()
+                    crew.check()
+                    try:
+                        async with asyncio.timeout(1):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        continue
+        except TimeoutError:
+            raise ProcessFailed(f"the conversation came to a halt; see the files in {self._folder}") from None
+
+    async def _pause(self) -> None:
+        await self._command("/pause")
+        self._paused_at = time.monotonic()
+        await asyncio.sleep(SILENCE)
+        heard = "not a word" if not self._broken else f"{self._broken} messages (that is a defect)"
+        print(f"      * paused for {SILENCE:.0f} s: {heard}", flush=True)
+        self._paused_at = 0.0
+        await self._command("/resume")
+
+    async def _command(self, text: str) -> None:
+        answer = await self._link.command(text)
+        said = (
+            answer.text if isinstance(answer, Ack) else f"refused: {answer.reason}" if isinstance(answer, Nack) else ""
+        )
+        print(f"      > {text}: {said}", flush=True)
+
+    def _summary(self, seconds: float) -> None:
+        total = sum(self._said.values())
+        shares = ", ".join(f"{name} {count}" for name, count in sorted(self._said.items()))
+        print(f"\n{total} messages in {seconds:.0f} s: {shares}; while paused: {self._broken}")
+        print(f"transcript: {self._folder / 'main.jsonl'} and {self._folder / 'main.md'}", flush=True)

@@ -1,0 +1,145 @@
+"""`palaver server`: a hub on this machine."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from palaver.cli.common import Parser, add_log_flags, run_async, set_up_logging
+from palaver.core.errors import ConfigError, LogUnavailable
+from palaver.core.policies import POLICIES
+from palaver.core.state import RoomState
+from palaver.hub.auth import SharedSecret, is_loopback
+from palaver.hub.hub import Hub
+from palaver.hub.metrics import Metrics
+from palaver.hub.server import listening
+from palaver.hub.sqlite_log import SqliteLog
+from palaver.hub.transcripts import Transcripts
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of a hub."""
+    flags = Parser(prog="server.py", description="The hub: orders, logs and delivers what is said in its rooms.")
+    flags.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    flags.add_argument("--port", type=int, default=8765, help="port to listen on; 0 takes a free one")
+    flags.add_argument(
+        "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where the log lies; made if missing"
+    )
+    flags.add_argument(
+        "--fsync",
+        choices=("always", "everysec"),
+        default="everysec",
+        help="when the log reaches the disk itself: before each acknowledgement (survives a power cut), or each second "
+        "(survives a killed process)",
+    )
+    flags.add_argument(
+        "--transcripts", type=Path, default=Path("logs"), metavar="DIR", help="where ROOM.jsonl and ROOM.md are written"
+    )
+    flags.add_argument("--no-transcripts", action="store_true", help="write none")
+    flags.add_argument("--history", type=_count, default=50, metavar="N", help="past messages that a newcomer gets")
+    flags.add_argument("--policy", choices=list(POLICIES), default="open", help="floor policy of new rooms")
+    flags.add_argument(
+        "--hop-limit",
+        type=_count,
+        default=40,
+        metavar="N",
+        help="agent messages without a human after which a new room pauses itself; 0: never",
+    )
+    flags.add_argument("--lease", type=_seconds, default=120.0, help="seconds that a model may take to answer")
+    flags.add_argument(
+        "--token", help="everybody must show this token (better: environment variable PALAVER_TOKEN)", default=None
+    )
+    flags.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another site's page that may connect; the hub's own always may",
+    )
+    flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
+    flags.add_argument("--max-rooms", type=_count, default=1000, metavar="N", help="rooms that may be open")
+    add_log_flags(flags)
+    return flags
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{value:g} is not within 1 to 1000000 seconds")
+    return value
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a hub until SIGINT or SIGTERM; exit code 0 then."""
+    arguments = parser().parse_args(argv)
+    return run_async(_serve(arguments))
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    set_up_logging(arguments.log_level, arguments.log_file)
+    auth = _auth(arguments)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    hub = _hub(arguments)
+    try:
+        async with listening(hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin) as server:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                address = f"[{host}]" if ":" in host else host
+                print(f"Palaver hub: ws://{address}:{port}")
+                print(f"Page to watch and steer: http://{address}:{port}/", flush=True)
+            await stopping.wait()
+            logger.info("stopping: members are told to come back")
+    except LogUnavailable as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}") from error
+    return 0
+
+
+def _auth(arguments: argparse.Namespace) -> SharedSecret:
+    token = arguments.token or os.environ.get("PALAVER_TOKEN") or None
+    moderator = os.environ.get("PALAVER_MODERATOR_TOKEN") or None
+    if token is None and not arguments.insecure and not is_loopback(arguments.host):
+        raise ConfigError(
+            f"--host {arguments.host} is open to other machines: set PALAVER_TOKEN, or say --insecure if you mean it"
+        )
+    return SharedSecret(token, moderator=moderator)
+
+
+def _hub(arguments: argparse.Namespace) -> Hub:
+    metrics = Metrics()
+
+    def on_commit(seconds: float, entries: int) -> None:
+        metrics.commit.observe(seconds)
+
+    def defaults(state: RoomState) -> None:
+        state.floor.policy = arguments.policy
+        state.floor.hop_limit = arguments.hop_limit
+        state.floor.lease = arguments.lease
+
+    log = SqliteLog(arguments.data_dir, fsync=arguments.fsync, on_commit=on_commit)
+    transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
+    return Hub(
+        log=log,
+        archive=log,
+        transcripts=transcripts,
+        metrics=metrics,
+        history=arguments.history,
+        max_rooms=arguments.max_rooms,
+        defaults=defaults,
+    )
