@@ -3,6 +3,7 @@
 Which one a model gets is found out by trying: `runner_for` compares the ragged pass with transformers' own.
 """
 
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,9 @@ class SoloRunner:
         self._device = device
         self._adapters = adapters or Adapters()
         self.reads_in_pieces = not _other_layers(model)
+        # transformers 5.24 renamed the argument, model by model; the old name goes with 5.40
+        takes = inspect.signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in takes else "past_key_values"
 
     def new_row(self) -> CacheRow:
         """A cache as the model's configuration wants it."""
@@ -186,8 +190,8 @@ class SoloRunner:
         try:
             logits = self._model(
                 input_ids=torch.tensor([list(piece.tokens)], device=self._device),
-                past_key_values=piece.row.cache,
                 use_cache=True,
+                **{self._cache_argument: piece.row.cache},
             ).logits[:, -1]
         except BaseException:
             piece.row.reset()
