@@ -18,7 +18,13 @@ COMMANDS: Final = {
     "chat": "talk to one model, without a hub",
     "api": "conversations over HTTP: hub, models and evaluators in one process",
     "check": "say whether a config can be used",
+    "export": "a recorded conversation as HTML, Markdown, CSV, training data, …",
+    "import": "a transcript of an IRC log or of OpenAI messages",
+    "diff": "two conversations beside each other",
 }
+
+_MODULES: Final = {"import": "importing"}
+"""Commands whose module cannot bear their name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """One command, as its own door calls it; Ctrl-C is an ordinary way to end it."""
-    module = import_module(f"palaver.cli.{command.replace('-', '_')}")
+    module = import_module(f"palaver.cli.{_MODULES.get(command, command.replace('-', '_'))}")
     try:
         return int(module.main(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:

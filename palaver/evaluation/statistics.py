@@ -1,17 +1,15 @@
 """Figures of a conversation that need no model: who talks how much, after whom, how fast, and how much of it is new."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from palaver.core.mentions import mentioned
 from palaver.core.message import AGENTS, Message, key_of
 from palaver.evaluation import diversity
+from palaver.records.figures import Latency, follows, latencies, said_to_all, seconds, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,6 @@ class Lengths:
     mean: float
     shortest: int
     longest: int
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds between the message before, by somebody else, and the answer; by the hub's stamps."""
-
-    p50: float
-    p95: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +67,7 @@ def statistics(
 
     Whispers and redacted messages are left out, and what the hub said as `system`.
     """
-    said = [one for one in messages if one.to is None and one.redacted is None and one.sender != "system"]
+    said = said_to_all(messages)
     texts = [diversity.words(one.content) for one in said]
     spoken: dict[str, list[int]] = {name: [] for name in names}
     for message, tokens in zip(said, texts, strict=True):
@@ -85,12 +75,12 @@ def statistics(
     totals = {name: sum(counts) for name, counts in spoken.items()}
     return Statistics(
         messages=len(said),
-        share=_shares(totals),
+        share=shares(totals),
         entropy=_entropy(list(totals.values())),
         gini=_gini(list(totals.values())),
         lengths={name: Lengths(fmean(each), min(each), max(each)) for name, each in spoken.items() if each},
-        follows=_follows(said),
-        latency=_latencies(said),
+        follows=follows(said),
+        latency=latencies(said),
         distinct_1=diversity.distinct(texts, 1),
         distinct_2=diversity.distinct(texts, 2),
         self_bleu=diversity.self_bleu(texts),
@@ -98,11 +88,6 @@ def statistics(
         addressee_coverage=_coverage(said, list(spoken)),
         adherence=_adherence(said, silences),
     )
-
-
-def _shares(totals: dict[str, int]) -> dict[str, float]:
-    whole = sum(totals.values())
-    return {name: count / whole if whole else 0.0 for name, count in totals.items()}
 
 
 def _entropy(totals: Sequence[int]) -> float | None:
@@ -118,29 +103,6 @@ def _gini(totals: Sequence[int]) -> float | None:
         return None
     weighted = sum(place * count for place, count in enumerate(sorted(totals), 1))
     return 2 * weighted / (number * whole) - (number + 1) / number
-
-
-def _follows(said: Sequence[Message]) -> dict[str, dict[str, int]]:
-    table: dict[str, dict[str, int]] = {}
-    for (before, after), count in Counter((one.sender, other.sender) for one, other in pairwise(said)).items():
-        table.setdefault(before, {})[after] = count
-    return table
-
-
-def _latencies(said: Sequence[Message]) -> dict[str, Latency]:
-    waited: dict[str, list[float]] = {}
-    for before, after in pairwise(said):
-        if before.sender != after.sender:
-            waited.setdefault(after.sender, []).append(_seconds(after.timestamp) - _seconds(before.timestamp))
-    return {name: Latency(percentile(each, 0.5), percentile(each, 0.95)) for name, each in waited.items()}
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Linear between the two nearest ranks; `values` must not be empty."""
-    ranked = sorted(values)
-    place = share * (len(ranked) - 1)
-    low, high = ranked[math.floor(place)], ranked[math.ceil(place)]
-    return low + (high - low) * (place - math.floor(place))
 
 
 def _coverage(said: Sequence[Message], names: Sequence[str]) -> float | None:
@@ -169,9 +131,5 @@ def _breaks(message: Message, silence: Silence) -> bool:
         return False
     if silence.names and key_of(message.sender) not in {key_of(name) for name in silence.names}:
         return False
-    moment = _seconds(message.timestamp)
-    return _seconds(silence.start) < moment and (silence.end is None or moment < _seconds(silence.end))
-
-
-def _seconds(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()
+    moment = seconds(message.timestamp)
+    return seconds(silence.start) < moment and (silence.end is None or moment < seconds(silence.end))

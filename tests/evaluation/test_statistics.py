@@ -6,7 +6,7 @@ import pytest
 
 from palaver.core.message import Message, Role, timestamp
 from palaver.evaluation import Silence, statistics
-from palaver.evaluation.statistics import percentile
+from palaver.records.figures import percentile
 
 
 def said(*lines: tuple[str, str], role: Role = "model") -> list[Message]:

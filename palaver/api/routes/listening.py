@@ -14,9 +14,9 @@ from palaver.api.errors import BadRequest
 from palaver.api.routes.conversations import summary, visible
 from palaver.api.service import Service
 from palaver.api.shapes import Problem
-from palaver.api.transcripts import FORMATS, Format, rendered
 from palaver.api.watching import Watch
 from palaver.core.message import Message, same_name
+from palaver.records.formats import FORMATS, Format, rendered
 
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the stream."""
@@ -62,15 +62,17 @@ def routes(service: Service, door: Door) -> APIRouter:
         format: Format = "jsonl",
         seen_as: Annotated[str | None, Query(alias="as", max_length=64)] = None,
     ) -> Response:
-        """The transcript; `as` is the agent who sees it: its words are the assistant's in `openai` and `sharegpt`."""
+        """The transcript; `as` is the agent who sees it: its words are the assistant's in the chat formats."""
         record = await service.conversations.get(ident)
         names = [agent["name"] for agent in record.request["agents"]]
         name = next((each for each in names if seen_as is not None and same_name(each, seen_as)), None)
         if seen_as is not None and name is None:
             raise BadRequest(f"{seen_as!r} takes no part; these do: {', '.join(names)}")
         said = visible(await service.messages(ident), caller)
-        kind, body = rendered(format, said, names, seen_as=name, title=record.request["scenario"] or ident)
-        return Response(body, media_type=kind)
+        if name is None and format in ("openai", "sharegpt"):  # one object: the first agent's view
+            name = names[0]
+        body = rendered(format, said, seen_as=name, title=record.request["scenario"] or ident)
+        return Response(body, media_type=FORMATS[format])
 
     return router
 

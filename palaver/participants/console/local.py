@@ -13,9 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 from palaver.core.commands import COMMANDS, spec_of
 from palaver.core.errors import CommandError
 from palaver.core.message import Message, key_of
-from palaver.core.transcript import to_line, to_markdown
 from palaver.participants.console.clean import clean, clean_name
 from palaver.participants.console.telling import message_line
+from palaver.records.formats import SUFFIXES, rendered
 
 if TYPE_CHECKING:
     from palaver.participants.console.seat import Seat
@@ -116,15 +116,16 @@ async def _save(seat: "Seat", rest: str) -> None:
 def write_transcript(path: Path, messages: list[Message], title: str) -> None:
     """Write a transcript in the form that the file's name asks for; an old file is replaced at once or not at all."""
     path = path.expanduser()
-    if path.suffix not in (".jsonl", ".md"):
-        raise CommandError(f"{path} must end in .jsonl or .md")
+    form = SUFFIXES.get(path.suffix)
+    if form is None:
+        raise CommandError(f"{path} must end in {', '.join(SUFFIXES)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    if path.suffix == ".md":
-        new.write_text("".join(to_markdown(messages, title=title)), encoding="utf-8")
-    else:
-        new.write_bytes(b"".join(to_line(message) + b"\n" for message in messages))
-    new.replace(path)
+    try:
+        new.write_bytes(rendered(form, messages, seen_as=None, title=title))
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 # --- where and who -------------------------------------------------------------------------------------------------
