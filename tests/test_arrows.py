@@ -13,15 +13,17 @@ PACKAGE = ROOT / "palaver"
 
 ALLOWED = {
     "core": {"core"},
-    "hub": {"core", "hub"},
+    "hub": {"core", "hub", "tracing"},
     "models": {"core", "models"},
     "records": {"core", "records"},
-    "participants": {"core", "models", "records", "participants"},
+    "participants": {"core", "models", "records", "participants", "tracing"},
     "simulation": {"core", "models", "participants", "simulation"},
     "evaluation": {"core", "models", "records", "simulation", "evaluation"},
     "completion": {"core", "models"},
     "config": {"core", "config"},
     "plugins": {"core"},
+    "tracing": set(),
+    "otel": {"core", "tracing"},
 }
 """Parts of the package and what each may import of it; those that are not listed put objects together and may all."""
 

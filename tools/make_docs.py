@@ -1,4 +1,4 @@
-"""Writes docs/protocol.md and the tables of docs/floor.md from what the code says: `python tools/make_docs.py`."""
+"""Writes docs/protocol.md and the tables of other pages from what the code says: `python tools/make_docs.py`."""
 
 import ast
 import inspect
@@ -26,6 +26,7 @@ from palaver.core.protocol import (
     MemberFrame,
     Seat,
 )
+from palaver.core.provenance import NAMES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -209,13 +210,22 @@ def protocol_page() -> str:
 
 def floor_page(text: str) -> str:
     """docs/floor.md with what is between its markers made anew."""
-    for marker, made in (("policies", policies()), ("states", states())):
-        before, opening, rest = text.partition(f"<!-- {marker} -->\n")
-        text = before + opening + made + "\n" + rest[rest.index("<!-- end -->") :]
-    return text
+    return _between(_between(text, "policies", policies()), "states", states())
+
+
+def provenance_page(text: str) -> str:
+    """docs/provenance.md with its table made anew."""
+    lines = [[f"`{key}`", name.meaning, name.otel and f"`{name.otel}`"] for key, name in NAMES.items()]
+    return _between(text, "names", table(["key", "what it tells", "OpenTelemetry"], lines))
+
+
+def _between(text: str, marker: str, made: str) -> str:
+    before, opening, rest = text.partition(f"<!-- {marker} -->\n")
+    return before + opening + made + "\n" + rest[rest.index("<!-- end -->") :]
 
 
 if __name__ == "__main__":
     (DOCS / "protocol.md").write_text(protocol_page(), encoding="utf-8")
-    page = DOCS / "floor.md"
-    page.write_text(floor_page(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, made in (("floor.md", floor_page), ("provenance.md", provenance_page)):
+        page = DOCS / name
+        page.write_text(made(page.read_text(encoding="utf-8")), encoding="utf-8")

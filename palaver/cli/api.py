@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, run_async
+from palaver.cli.common import Parser, add_trace_flag, run_async, set_up_tracing
 from palaver.config import ConfigManager, LoggingConfig, ServerConfig
 from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
 from palaver.hub.auth import is_loopback
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--workers", type=int, metavar="N", help="one process serves all, whatever N says")
     flags.add_argument("--reload", action="store_true", default=None, help="start anew when the code changes")
     flags.add_argument("-v", "--verbose", action="store_true", help="log all there is, and every request")
+    add_trace_flag(flags)
     return flags
 
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
                 raise MissingExtra(package, "api")
         config = configured(arguments)
         set_up_logging(config.logging)
+        set_up_tracing(arguments.trace, "palaver-api")
     except PalaverError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

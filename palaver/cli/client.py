@@ -15,7 +15,16 @@ from palaver.cli.backends import (
     at_least,
     prompt_text,
 )
-from palaver.cli.common import Parser, add_hub_flags, add_log_flags, run_async, set_up_logging, token_of
+from palaver.cli.common import (
+    Parser,
+    add_hub_flags,
+    add_log_flags,
+    add_trace_flag,
+    run_async,
+    set_up_logging,
+    set_up_tracing,
+    token_of,
+)
 from palaver.cli.lifetime import until_stopped
 from palaver.core.errors import ConfigError
 from palaver.core.message import key_of
@@ -64,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add_hub_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
+    add_trace_flag(flags)
     return flags
 
 
@@ -75,6 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(flags: argparse.Namespace) -> int:
     set_up_logging(flags.log_level, flags.log_file)
+    set_up_tracing(flags.trace, "palaver-client")
     seats = _seats(flags)
     backend = Backend(flags, default="hf")
     try:

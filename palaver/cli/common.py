@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib
 import logging
 import os
 import sys
@@ -9,10 +10,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from palaver.core.errors import ConfigError, PalaverError
+from palaver.core.errors import ConfigError, MissingExtra, PalaverError
+
+logger = logging.getLogger(__name__)
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8765"
+_OTLP: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _COLOURS: Final = {"DEBUG": "\x1b[2m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 
 
@@ -41,6 +45,16 @@ def add_log_flags(parser: argparse.ArgumentParser, level: str = "INFO") -> None:
     """`--log-level` and `--log-file`."""
     parser.add_argument("--log-level", type=str.upper, choices=LEVELS, default=level, help="how much is logged")
     parser.add_argument("--log-file", type=Path, metavar="PATH", help="also log into this file (folders are made)")
+
+
+def add_trace_flag(parser: argparse.ArgumentParser) -> None:
+    """`--trace`."""
+    parser.add_argument(
+        "--trace",
+        metavar="TARGET",
+        help="OpenTelemetry spans of turns and replies: otlp, console or a file (none; otlp where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set)",
+    )
 
 
 def add_hub_flags(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +93,25 @@ def set_up_logging(level: str, file: Path | None = None) -> None:
         handlers[-1].setFormatter(logging.Formatter(plain))
     logging.basicConfig(level=level, handlers=handlers, force=True)
     logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))
+
+
+def set_up_tracing(target: str | None, service: str) -> None:
+    """Begin to trace if `--trace` or the environment asks for it. Raises `ConfigError` or `MissingExtra`.
+
+    A variable may be there for other programs' sake: with it alone, a missing package is a warning.
+    """
+    by_environment = any(map(os.environ.get, _OTLP))
+    if not target and not by_environment:
+        return
+    try:
+        otel = importlib.import_module("palaver.otel")
+    except ImportError as error:
+        missing = MissingExtra(error.name or "opentelemetry-sdk", "otel")
+        if target:
+            raise missing from error
+        logger.warning("%s is set, but nothing is traced: %s", next(filter(os.environ.get, _OTLP)), missing)
+        return
+    otel.set_up(target or "otlp", service=service)
 
 
 def run_async(program: Coroutine[Any, Any, int]) -> int:

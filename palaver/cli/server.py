@@ -8,7 +8,14 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from palaver.cli.common import Parser, add_log_flags, run_async, set_up_logging
+from palaver.cli.common import (
+    Parser,
+    add_log_flags,
+    add_trace_flag,
+    run_async,
+    set_up_logging,
+    set_up_tracing,
+)
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
@@ -64,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
     flags.add_argument("--max-rooms", type=_count, default=1000, metavar="N", help="rooms that may be open")
     add_log_flags(flags)
+    add_trace_flag(flags)
     return flags
 
 
@@ -89,6 +97,7 @@ def main(argv: Sequence[str]) -> int:
 
 async def _serve(arguments: argparse.Namespace) -> int:
     set_up_logging(arguments.log_level, arguments.log_file)
+    set_up_tracing(arguments.trace, "palaver-server")
     auth = _auth(arguments)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from palaver.cli.backends import Backend, add_local_flags, add_model_flags, amount, at_least, prompt_text
-from palaver.cli.common import Parser, add_hub_flags, add_log_flags, run_async, set_up_logging, token_of
+from palaver.cli.common import (
+    Parser,
+    add_hub_flags,
+    add_log_flags,
+    add_trace_flag,
+    run_async,
+    set_up_logging,
+    set_up_tracing,
+    token_of,
+)
 from palaver.cli.lifetime import until_stopped
 from palaver.core.errors import PalaverError
 from palaver.core.protocol import Join, tidy_name
@@ -61,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add_hub_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
+    add_trace_flag(flags)
     return flags
 
 
@@ -72,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(flags: argparse.Namespace) -> int:
     set_up_logging(flags.log_level, flags.log_file)
+    set_up_tracing(flags.trace, "palaver-user-sim")
     persona, name, signals = _who(flags)
     text = _instructions(flags, persona, name, signals)
     first = flags.first_message or (persona.first_message if persona else "")

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from palaver import tracing
 from palaver.core import floor, seats, views
 from palaver.core import room as rules
 from palaver.core.effects import (
@@ -25,6 +26,7 @@ from palaver.core.message import Message, Role, key_of, timestamp
 from palaver.core.notices import nack
 from palaver.core.protocol import Close, Command, Delta, Event, Nack, Say, Streamed, Welcome, encode
 from palaver.core.state import RoomState, encode_state
+from palaver.hub import traced
 from palaver.hub.catch_up import CatchUp
 from palaver.hub.deadlines import Deadlines
 from palaver.hub.log import Archive, Log
@@ -227,6 +229,9 @@ class RoomHost:
     def _keep(self, published: list[tuple[Message, bytes]]) -> None:
         self._archive.record(self.state.name, [(message.seq, body) for message, body in published])
         messages = [message for message, _ in published]
+        if tracing.is_on():
+            for message in messages:
+                traced.delivered(message, self._hub)
         if self._transcripts is not None:
             self._transcripts.write(self.state.name, messages)
         for role in {message.role for message in messages}:

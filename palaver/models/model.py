@@ -6,7 +6,8 @@ It does not know rooms, floors or sockets; who speaks to whom was settled when t
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from operator import add
 from typing import Any, Literal, Protocol, TypedDict
 
 StopReason = Literal["end", "length", "stop", "cancelled", "timeout", "error", "pass"]
@@ -31,6 +32,9 @@ class Usage:
     queue_seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*map(add, astuple(self), astuple(other)))
 
     @property
     def tokens_per_second(self) -> float:

@@ -110,6 +110,10 @@ class OpenAIModel(RemoteModel):
             request["stream_options"] = {"include_usage": True}
         return {**request, **self.extra}
 
+    def _provenance(self, ask: Ask, heard: Heard, failure: Refused | None) -> dict[str, Any]:
+        told = super()._provenance(ask, heard, failure)
+        return {**told, "temperature": None} if "temperature" in self._quirks else told  # it was not sent
+
     # A whole answer
 
     async def _whole(self, ask: Ask, heard: Heard) -> None:

@@ -10,15 +10,19 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from palaver.core.errors import ModelError
+from palaver.core.provenance import SAMPLING
 from palaver.models.limits import Admission, OverBudget, RateLimit, admitted, estimate_tokens
 from palaver.models.model import Cancel, ChatMessage, LLMResponse, StopReason, Usage
 from palaver.models.retry import Fault, RetryPolicy, fault_of_status
 from palaver.models.stopping import StopStrings, unless_pressed
 
 logger = logging.getLogger(__name__)
+
+_SAMPLING: Final = {**{name: name for name in SAMPLING}, "repeat_penalty": "repetition_penalty"}
+"""What of `extra` belongs to sampling, and how the provenance calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,7 @@ class RemoteModel:
             "endpoint": self._where(),
             "temperature": ask.temperature,
             "max_tokens": ask.max_tokens,
+            "sampling": {_SAMPLING[key]: value for key, value in self.extra.items() if key in _SAMPLING},
             **heard.seen,
         }
         if ask.seed is not None:

@@ -27,6 +27,7 @@ from palaver.core.protocol import (
     Status,
     Welcome,
 )
+from palaver.core.provenance import attributes
 from palaver.models.model import ChatMessage, LLMResponse, Model
 from palaver.models.stopping import unless_pressed
 from palaver.participants.bidding import reopened, urgency
@@ -150,7 +151,8 @@ class Participant:
         if self.has_finished:
             self.link.send(Pass(turn=grant.turn, reason="has said all"))
             return
-        turn = Turn(grant, Utterance(self.link.name, self._others()))
+        utterance = Utterance(self.link.name, self._others())
+        turn = Turn(grant, utterance, name=self.link.name, room=self.link.join.room)
         self._turn = turn
         turn.task = self._own(self._take_turn(turn, before))
 
@@ -228,6 +230,7 @@ class Participant:
             self._pass(turn, f"{type(error).__name__}: {error}", failed=True)
         finally:
             turn.is_over = True
+            turn.span.end()
 
     async def _wait(self, turn: Turn) -> None:
         """The delay; and messages that the grant speaks of may still be on their way."""
@@ -251,21 +254,26 @@ class Participant:
         seed = None if settings.seed is None else settings.seed + self.replies
         self.replies += 1
         stream = Stream(self.link, turn)
-        response = await model.complete(
-            cast(list[ChatMessage], prompt.messages),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            stop=prompt.stop,
-            seed=seed,
-            on_text=stream.feed if turn.grant.purpose == "speak" else None,
-            cancel=turn.cancel,
-            cache_key=self.link.name,
-        )
+        with turn.asking(model.name) as span:
+            response = await model.complete(
+                cast(list[ChatMessage], prompt.messages),
+                max_tokens=settings.max_tokens,
+                temperature=settings.temperature,
+                stop=prompt.stop,
+                seed=seed,
+                on_text=stream.feed if turn.grant.purpose == "speak" else None,
+                cancel=turn.cancel,
+                cache_key=self.link.name,
+            )
+            meta = meta_of(response, prompt, settings, turn.grant, seed=seed)
+            span.tell(attributes(meta))
+            if not response.success:
+                span.fail(response.error or response.stop_reason)
         stream.end()
         if turn.cancel.is_set():
             self._stopped(turn, tokens=response.usage.completion_tokens, content=response.content)
         else:
-            await self._conclude(turn, prompt, settings, response, seed)
+            await self._conclude(turn, response, meta)
 
     def _prompt(self, turn: Turn, settings: Settings) -> Prompt:
         room = max(settings.context_tokens - settings.max_tokens, 1) if settings.context_tokens else 0
@@ -279,15 +287,14 @@ class Participant:
             names=self.room.names(),
             labels=settings.labels,
         )
+        turn.span.link(self.room.traceparent(prompt.saw_to))
         if turn.grant.purpose == "select":
             _ask(prompt, "Who should speak next? Answer with exactly one name of: " + ", ".join(turn.grant.choices))
         elif not any(message["role"] == "user" for message in prompt.messages):
             _ask(prompt, OPENING)
         return prompt
 
-    async def _conclude(
-        self, turn: Turn, prompt: Prompt, settings: Settings, response: LLMResponse, seed: int | None
-    ) -> None:
+    async def _conclude(self, turn: Turn, response: LLMResponse, meta: dict[str, Any]) -> None:
         """Say what the model answered, or pass with the reason."""
         said, cut = own_words(response.content, self.link.name, turn.utterance.others)
         answer: Answer | None = None
@@ -296,8 +303,10 @@ class Participant:
         elif not said or is_pass(said):
             self._pass(turn, _why_silent(response, cut))
         else:
-            cut = cut or response.stop_reason == "stop"
-            meta = meta_of(response, prompt, settings, seed=seed, spoke_for_other=cut)
+            if cut or response.stop_reason == "stop":
+                meta["spoke_for_other"] = 1
+            if turn.span.traceparent:
+                meta["traceparent"] = turn.span.traceparent
             answer = await self._say(turn, said[:MAX_CONTENT], meta)
         self.took_turn(response, answer)
 
@@ -309,14 +318,19 @@ class Participant:
                 break
             await asyncio.sleep(answer.retry_after or 1.0)
         if isinstance(answer, Ack):
+            turn.span.tell({"palaver.seq": answer.seq})
             spent = meta.get("completion_tokens", 0), meta.get("total_seconds", 0.0)
             logger.info("%s said message %s: %d tokens in %.2f s", self.link.name, answer.seq, *spent)
         else:
+            turn.span.fail(f"not heard: {answer.reason}")
             logger.warning("%s was not heard: %s (%s)", self.link.name, answer.reason, answer.code)
         return answer
 
     def _pass(self, turn: Turn, reason: str, *, failed: bool = False) -> None:
         logger.log(logging.ERROR if failed else logging.INFO, "%s passes: %s", self.link.name, reason)
+        turn.span.tell({"palaver.passed": reason})
+        if failed:
+            turn.span.fail(reason)
         self.link.send(Pass(turn=turn.grant.turn, reason=reason[:2000], failed=failed))
 
     def _stopped(self, turn: Turn, *, tokens: int, content: str = "") -> None:
@@ -324,6 +338,7 @@ class Participant:
         now = self._clock()
         latency = now - turn.revoked_at if turn.revoked_at is not None else 0.0
         logger.info("%s stopped after %.3f s: %s", self.link.name, latency, turn.cancel.reason)
+        turn.span.tell({"palaver.cancelled": turn.cancel.reason, "palaver.cancel_seconds": latency})
         text = (content or turn.utterance.raw)[:MAX_CONTENT]
         self.link.send(Cancelled(turn=turn.grant.turn, latency=max(0.0, latency), tokens=tokens, content=text))
 

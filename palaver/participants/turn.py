@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+from palaver import tracing
+from palaver.core import provenance
 from palaver.core.protocol import Delta, Grant
 from palaver.models.model import Cancel
 from palaver.participants.link import Link
@@ -15,9 +17,22 @@ DELTA_EVERY: Final = 0.05
 class Turn:
     """One grant being answered."""
 
-    def __init__(self, grant: Grant, utterance: Utterance) -> None:
+    def __init__(self, grant: Grant, utterance: Utterance, *, name: str, room: str) -> None:
         self.grant = grant
         self.utterance = utterance
+        self.span = tracing.span(
+            f"{provenance.INVOKE} {name}",
+            {
+                provenance.OPERATION: provenance.INVOKE,
+                provenance.AGENT: name,
+                provenance.CONVERSATION: room,
+                "palaver.turn": grant.turn,
+                "palaver.purpose": grant.purpose,
+                "palaver.policy": grant.policy,
+                "palaver.policy_reason": grant.reason,
+            },
+        )
+        """Ended by whoever ends the turn."""
         self.cancel = Cancel()
         self.revoked_at: float | None = None
         self.is_saying = False
@@ -25,6 +40,15 @@ class Turn:
         self.is_over = False
         self.is_abandoned = False
         self.task: asyncio.Task[None] | None = None
+
+    def asking(self, model: str) -> tracing.Span:
+        """The span of one reply of `model`."""
+        return tracing.span(
+            f"{provenance.CHAT} {model}",
+            {provenance.OPERATION: provenance.CHAT},
+            kind="client",
+            parent=self.span.traceparent,
+        )
 
     def abandon(self) -> None:
         """Give up a call that does not stop."""

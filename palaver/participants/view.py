@@ -38,6 +38,12 @@ class RoomView:
         holders = self.floor.holders if self.floor is not None else ()
         return any(holder.turn == turn and same_name(holder.name, name) for holder in holders)
 
+    def traceparent(self, seq: int) -> str:
+        """The span that made a message, where its author told."""
+        meta = next((message.meta for message in reversed(self.messages) if message.seq == seq), None)
+        told = (meta or {}).get("traceparent")
+        return told if isinstance(told, str) else ""
+
     def take(self, frame: HubFrame) -> None:
         """See what a frame changes."""
         match frame:

@@ -63,7 +63,7 @@ class ActingModel:
             logger.warning("%s: %s; asked again", self._agent, error)
             if cancel is not None and cancel.is_set():
                 return response
-            response = await ask(_again(messages, response.content, str(error)))
+            response = _after(response, await ask(_again(messages, response.content, str(error))))
         try:
             return self._acted(response)
         except UnreadableAction as error:
@@ -85,6 +85,17 @@ def _with(response: LLMResponse, action: Action, error: str = "") -> LLMResponse
     told = {**response.provenance, "action": action.type, **({"action_error": error} if error else {})}
     reason = "end" if response.stop_reason == "pass" else response.stop_reason
     return dataclasses.replace(response, content=action.words, provenance=told, stop_reason=reason)
+
+
+def _after(first: LLMResponse, second: LLMResponse) -> LLMResponse:
+    """The second answer, with what both took."""
+    return dataclasses.replace(
+        second,
+        tokens_used=first.tokens_used + second.tokens_used,
+        response_time=first.response_time + second.response_time,
+        usage=first.usage + second.usage,
+        provenance={**second.provenance, "attempts": 2},
+    )
 
 
 def _again(messages: Sequence[ChatMessage], answer: str, problem: str) -> list[ChatMessage]:

@@ -8,6 +8,7 @@ from palaver.core.errors import PalaverError
 from palaver.models.model import Cancel, ChatMessage, LLMResponse
 from palaver.models.stopping import unless_pressed
 from palaver.participants.participant import OPENING
+from palaver.participants.provenance import AUTHORED
 from palaver.simulation import end_signals, user_replies
 from palaver.simulation.rollout import UserTurn
 from palaver.simulation.speakers import Speaker, as_speaker
@@ -52,7 +53,7 @@ class UserInRoom:
         """The user's next message. `stop` is left to the caller, who cuts others' words off anyway."""
         if self._first_message:
             first, self._first_message = self._first_message, ""
-            return self._answered(LLMResponse(first, 0, 0.0, self.name, True, provenance={"backend": "authored"}))
+            return self._answered(LLMResponse(first, 0, 0.0, self.name, True, provenance={"backend": AUTHORED}))
         said = self._seen_by_assistant(messages)
         if isinstance(self._user, SimulatedUser):
             self._user.speaker.temperature, self._user.speaker.max_tokens = temperature, max_tokens

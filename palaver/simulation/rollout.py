@@ -1,7 +1,7 @@
 """A rollout: the list of messages that two speakers left behind, and how it came about. Runs nothing."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self, get_args
 
 from palaver.core.errors import PalaverError
@@ -94,9 +94,7 @@ class Rollout(list[ChatMessage]):
 
     def add_usage(self, side: Side, usage: Usage) -> None:
         """Count a reply's cost."""
-        spent = self.usage[side]
-        summed = {each.name: getattr(spent, each.name) + getattr(usage, each.name) for each in fields(Usage)}
-        self.usage[side] = Usage(**summed)
+        self.usage[side] += usage
 
     def to_record(self) -> dict[str, Any]:
         """Everything as JSON-able values; `from_record` reads it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, runtime_checkable
@@ -82,13 +83,16 @@ class GeneratingSpeaker:
         self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
     ) -> LLMResponse:
         """Ask it; a reply that is no text counts as none."""
+        started = time.perf_counter()
         own = [ChatMessage(role=message["role"], content=message["content"]) for message in messages]
         if inspect.iscoroutinefunction(self._generator.generate):
             text = await self._generator.generate(own)
         else:
             loop = asyncio.get_running_loop()
             text = await loop.run_in_executor(_threads, self._generator.generate, own)
-        return LLMResponse(text if isinstance(text, str) else "", 0, 0.0, self.name, True)
+        seconds = time.perf_counter() - started
+        told = {"backend": type(self._generator).__name__, "temperature": None, "max_tokens": None}
+        return LLMResponse(text if isinstance(text, str) else "", 0, seconds, self.name, True, provenance=told)
 
     def describe(self) -> dict[str, Any]:
         """What makes its replies what they are, as far as can be told."""

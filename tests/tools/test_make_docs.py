@@ -26,6 +26,11 @@ def test_the_floor_page_has_the_tables_that_the_code_has() -> None:
     assert text == make_docs.floor_page(text), MEND
 
 
+def test_the_page_on_provenance_has_the_table_that_the_code_has() -> None:
+    text = (ROOT / "docs/provenance.md").read_text(encoding="utf-8")
+    assert text == make_docs.provenance_page(text), MEND
+
+
 def test_every_close_code_has_a_meaning() -> None:
     assert set(make_docs.CLOSE_MEANINGS) == set(Close)
 
