@@ -16,6 +16,8 @@ from palaver.core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 2048
+"""Callers that may wait to be taken; uvicorn's own number."""
 GOODBYE = 5
 """Seconds that requests have to end when the server stops."""
 
@@ -29,12 +31,13 @@ class _Listener(uvicorn.Server):
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A listening address; port 0 takes a free one. Raises `ConfigError`."""
+    """A listening address, which takes callers from now on; port 0 takes a free one. Raises `ConfigError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # now: who reads the address must not come before uvicorn listens
     except OSError as error:
         listener.close()
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -37,6 +37,18 @@ async def test_a_stream_is_taken_up_where_it_was_left() -> None:
     assert over.status_code == 204
 
 
+async def test_who_says_to_have_read_more_than_was_said_gets_what_comes_as_new() -> None:
+    models = {"slow": entry(lambda: ScriptedModel(["Hm."], cycle=True, delay=0.05))}
+    async with serving(models) as server:
+        ident = await server.begin(max_turns=4)
+        async for event in server.events(ident):
+            if event[2]["role"] == "model":
+                break
+        events = await _all(server, ident, params={"after": 2**40})
+    assert [event[0] for event in events[-3:]] == ["message", "message", "status"]
+    assert "changed" not in {event[0] for event in events}
+
+
 async def test_what_is_said_cannot_pretend_to_be_an_event() -> None:
     async with serving({"evil": entry(lambda: ScriptedModel([EVIL], cycle=True))}) as server:
         ident = await server.begin(max_turns=1)

@@ -83,6 +83,7 @@ _TYPES: Final[dict[str, Any]] = {"content": {kind.partition(";")[0]: {} for kind
 
 async def _events(service: Service, ident: str, after: int, caller: Caller) -> AsyncIterator[bytes]:
     """What is new, at the reader's own pace: it is read from the archive, so a slow one costs no memory."""
+    after = await _seen(service, ident, after)
     with service.archive.watching(ident, after) as watch:
         while not service.stopping.is_set():
             watch.fresh.clear()
@@ -99,6 +100,14 @@ async def _events(service: Service, ident: str, after: int, caller: Caller) -> A
                     await watch.fresh.wait()
             except TimeoutError:
                 yield b":\n\n"
+
+
+async def _seen(service: Service, ident: str, after: int) -> int:
+    """`after`, or the last `seq` that there is: nobody has read what was not said yet."""
+    if after == 0 or await service.archive.messages(ident, after - 1, 1):
+        return after
+    said = await service.messages(ident)
+    return said[-1].seq if said else 0
 
 
 def _changed(watch: Watch, caller: Caller) -> list[bytes]:
