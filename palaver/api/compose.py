@@ -14,6 +14,7 @@ from palaver.api.service import ConversationSettings, HubSettings, Service, Serv
 from palaver.api.shapes import ConversationRequest
 from palaver.api.shelf import Entry
 from palaver.api.staging import Stage
+from palaver.api.store import INTERRUPTED
 from palaver.config import ConfigManager, ServerConfig
 from palaver.core.errors import ConfigError, PalaverError
 from palaver.core.policies import POLICIES
@@ -141,7 +142,8 @@ class ConversationServer:
             raise ConfigError(_told(error)) from None
         record, episode = await self.service.run(request)
         if episode is None or record.status != "completed":
-            raise ConversationFailed(f"conversation {record.id} {record.status}: {record.error or record.reasoning}")
+            why = record.error or record.reasoning or INTERRUPTED
+            raise ConversationFailed(f"conversation {record.id} {record.status}: {why}")
         return episode
 
 

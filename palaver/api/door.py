@@ -1,5 +1,6 @@
 """What stands before every route: who calls, how often, and how refusals read."""
 
+import logging
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Header, Request
@@ -8,6 +9,9 @@ from fastapi.responses import JSONResponse
 from palaver.api.access import Access, Caller, RateLimit
 from palaver.api.errors import Refusal, TooMany, Unauthorized
 from palaver.api.shapes import Problem
+from palaver.core.errors import LogUnavailable
+
+logger = logging.getLogger(__name__)
 
 Authorization = Annotated[str | None, Header()]
 
@@ -44,7 +48,12 @@ class Door:
 
 
 def explain_refusals(app: FastAPI) -> None:
-    """Every `Refusal` becomes its status and a text."""
+    """Every `Refusal` becomes its status and a text; a log that cannot write (a full disk) is 503."""
+
+    @app.exception_handler(LogUnavailable)
+    async def unavailable(request: Request, error: LogUnavailable) -> JSONResponse:
+        logger.error("%s %s: %s", request.method, request.url.path, error)
+        return JSONResponse({"detail": f"nothing can be kept now: {error}"}, 503, {"Retry-After": "5"})
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> JSONResponse:

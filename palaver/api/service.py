@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
+
 from palaver.api.conversations import Conversations
 from palaver.api.counting import Counters
-from palaver.api.errors import BadRequest
+from palaver.api.errors import BadRequest, Refusal
 from palaver.api.plan import Plan, Runner
 from palaver.api.shapes import AgentRequest, ConversationRequest
 from palaver.api.shelf import Entry, Shelf
-from palaver.api.store import Record, Store
+from palaver.api.store import Record, Store, Unfinished
 from palaver.api.watching import WatchedArchive
 from palaver.core.errors import ConfigError
 from palaver.core.message import Message
@@ -29,6 +31,7 @@ from palaver.hub.sqlite_writer import Fsync
 from palaver.hub.transcripts import Transcripts
 from palaver.scenes.actions import TYPES, ActionType
 from palaver.scenes.episode import EpisodeLog
+from palaver.scenes.progress import Progress
 from palaver.scenes.scene import ActionOrder, Agent, Scene
 
 logger = logging.getLogger(__name__)
@@ -92,7 +95,7 @@ class Service:
         self.metrics = Metrics()
         self.counters = Counters(self.metrics.registry)
         self.shelf = Shelf(entries, default=default_model, counters=self.counters)
-        self.store = Store(self.settings.hub.folder)
+        self.store = Store(self.settings.hub.folder, durable=self.settings.hub.fsync == "always")
         self.url = ""
         """Where the hub listens, once it does."""
         self.stopping = asyncio.Event()
@@ -109,10 +112,8 @@ class Service:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            interrupted = await self.store.open(self._clock())
+            unfinished = await self.store.open(self._clock())
             stack.push_async_callback(self.store.close)
-            if interrupted:
-                logger.warning("%d conversations ran when the server last ended; they have failed", interrupted)
             self._make_hub()
             at = self.settings.hub
             server = await stack.enter_async_context(
@@ -134,6 +135,8 @@ class Service:
             )
             stack.push_async_callback(self._retired)
             stack.push_async_callback(self.conversations.close)
+            for one in unfinished:
+                await self._take_up(one)
             self._stack = stack.pop_all()
         return self
 
@@ -186,6 +189,18 @@ class Service:
 
     # --- conversations -----------------------------------------------------------------------------------------------
 
+    async def _take_up(self, one: Unfinished) -> None:
+        """Go on with what ran when the last process ended, if the server still has what it needs."""
+        try:
+            request = ConversationRequest.model_validate_json(one.asked)
+            plan = replace(self.plan(request), id=one.record.id)
+            if one.progress is not None:
+                plan = replace(plan, so_far=msgspec.json.decode(one.progress, type=Progress))
+        except (Refusal, ValueError) as error:
+            await self.conversations.give_up(one.record, str(error))
+        else:
+            self.conversations.take_up(plan, one.record)
+
     def plan(self, request: ConversationRequest) -> Plan:
         """What a request asks for, with the server's defaults; raises `UnknownModel` or `BadRequest`."""
         usual = self.settings.conversations
@@ -221,12 +236,12 @@ class Service:
     async def start(self, request: ConversationRequest) -> Record:
         """Begin a conversation; raises a `Refusal`."""
         plan = self.plan(request)
-        return await self.conversations.start(plan, _kept(request, plan))
+        return await self.conversations.start(plan, _shown(request, plan), _asked(request, plan))
 
     async def run(self, request: ConversationRequest) -> tuple[Record, EpisodeLog | None]:
         """Begin a conversation and wait for its end."""
         plan = self.plan(request)
-        return await self.conversations.run(plan, _kept(request, plan))
+        return await self.conversations.run(plan, _shown(request, plan), _asked(request, plan))
 
     async def messages(self, ident: str, after: int = 0) -> list[Message]:
         """All that was said in it above `after`, for moderators' eyes."""
@@ -236,8 +251,20 @@ class Service:
         return found
 
 
-def _kept(request: ConversationRequest, plan: Plan) -> dict[str, Any]:
-    """What of a conversation is kept and shown: not the agents' goals and secrets."""
+def _asked(request: ConversationRequest, plan: Plan) -> str:
+    """What a conversation could be taken up from: the request with what the server's defaults made of it."""
+    scene = plan.scene
+    agents = [
+        agent.model_copy(update={"model": one.model})
+        for agent, one in zip(request.agent_configs, scene.agents, strict=True)
+    ]
+    orders = {"action_order": scene.order, "speaking_order": list(scene.speaking_order)}
+    fixed = request.model_copy(update={"agent_configs": agents, "max_turns": scene.max_turns, **orders})
+    return fixed.model_dump_json()
+
+
+def _shown(request: ConversationRequest, plan: Plan) -> dict[str, Any]:
+    """What of a conversation is shown: not the agents' goals and secrets."""
     scene = plan.scene
     agents = [{"name": one.name, "type": "llm" if one.model else "human", "model": one.model} for one in scene.agents]
     return {

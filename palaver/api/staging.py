@@ -1,6 +1,6 @@
 """Between the API and the scenes: each conversation gets evaluators of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from palaver.api.plan import Plan
 from palaver.evaluation import Panel, PluginManager
@@ -8,6 +8,7 @@ from palaver.evaluation.plugin import EvaluatorSettings
 from palaver.models.model import Model
 from palaver.scenes.director import run_scene
 from palaver.scenes.episode import EpisodeLog
+from palaver.scenes.progress import Progress
 
 
 class Stage:
@@ -17,10 +18,20 @@ class Stage:
         self._evaluators = evaluators
         self._default_model = default_model
 
-    async def __call__(self, plan: Plan, models: Mapping[str, Model], *, url: str, token: str | None) -> EpisodeLog:
+    async def __call__(
+        self,
+        plan: Plan,
+        models: Mapping[str, Model],
+        *,
+        url: str,
+        token: str | None,
+        keep: Callable[[Progress], Awaitable[None]],
+    ) -> EpisodeLog:
         """Hold the conversation; raises `ConfigError` for an evaluator that cannot be made."""
         manager = PluginManager()
         for evaluator in self._evaluators:
             manager.create_evaluator(evaluator, models, self._default_model)
         panel = Panel(manager.get_evaluators(), judged=plan.judged)
-        return await run_scene(plan.scene, models, url=url, room=plan.id, token=token, panel=panel)
+        return await run_scene(
+            plan.scene, models, url=url, room=plan.id, token=token, panel=panel, so_far=plan.so_far, keep=keep
+        )

@@ -73,7 +73,10 @@ def _spec(line: str, summary: str, where: Literal["hub", "console"] = "hub", *, 
 _TABLE = (
     _spec("pause names?", "silence everyone, or only those named"),
     _spec("resume names?", "end the silence"),
-    _spec("step number?", "let so many agent messages through (1), then pause again"),
+    _spec(
+        "step number? epoch:number?",
+        "let so many agent messages through (1), then pause again; with an epoch: unless somebody has steered since",
+    ),
     _spec("stop name", "stop what one is generating"),
     _spec("mute name duration?", "one may not speak, for a time or until /unmute"),
     _spec("unmute name", "it may speak again"),

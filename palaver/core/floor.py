@@ -18,6 +18,8 @@ from palaver.core.state import FOREVER, Grant, Record, RoomState
 KEPT_DECISIONS: Final = 256
 KEPT_HELD: Final = 100
 """So many messages may wait for approval; then agents wait for the moderator."""
+PAUSERS: Final = 20
+"""Names of those who have paused a room, at most."""
 PATIENCE = 5.0
 """Seconds that a client may take to answer a revoke before it is called unresponsive."""
 
@@ -283,11 +285,17 @@ def bump(state: RoomState) -> None:
     state.floor.epoch += 1
 
 
-def pause(state: RoomState, out: list[Effect], reason: str) -> bool:
-    """Silence: every grant is revoked and no other given; False where the room was paused already."""
+def pause(state: RoomState, out: list[Effect], reason: str, *, by: str = "") -> bool:
+    """Silence, wanted by the moderator `by`: every grant is revoked; False where it changes nothing."""
     floor = state.floor
-    if floor.paused:
-        return False
+    noted = bool(by) and by not in floor.paused_by and len(floor.paused_by) < PAUSERS
+    if noted:
+        floor.paused_by.append(by)
+    if floor.paused:  # by itself or by others: that this one wants it too is steering
+        if noted:
+            bump(state)
+            out.append(FloorChanged())
+        return noted
     floor.paused = True
     floor.steps = None
     bump(state)
@@ -302,6 +310,7 @@ def resume(state: RoomState, out: list[Effect]) -> bool:
     floor = state.floor
     was_paused = floor.paused
     floor.paused = False
+    floor.paused_by = []
     floor.steps = None
     floor.since_human = floor.in_a_row = 0
     state.alarm.pop("raised", None)

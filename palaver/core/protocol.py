@@ -216,6 +216,8 @@ class FloorView(FromHub, frozen=True, kw_only=True, tag="floor"):
     budget: float | None = None
     """Share of the room's budget that is used up, or of the participant's that has used most; None without any."""
     topic: str = ""
+    paused_by: tuple[str, ...] = ()
+    """Moderators who have paused the room; nobody where it paused itself (`/step`, hop limit, budget, alarm)."""
 
 
 class Welcome(FromHub, frozen=True, kw_only=True, tag="welcome"):

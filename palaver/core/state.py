@@ -112,6 +112,8 @@ class Floor(msgspec.Struct, kw_only=True):
     turn: int = 0
     """Number of the last grant."""
     paused: bool = False
+    paused_by: list[str] = []
+    """Moderators who have paused the room, until it goes on; nobody where it paused itself."""
     policy: str = "open"
     params: dict[str, Any] = {}
     memory: dict[str, Any] = {}

@@ -52,6 +52,7 @@ def floor_view(state: RoomState) -> FloorView:
         held=len(state.held),
         budget=_budget_used(state),
         topic=state.topic,
+        paused_by=tuple(now.paused_by) if now.paused else (),
     )
 
 

@@ -29,6 +29,15 @@ class Score:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score with whose and what it is: how a panel's scores are kept."""
+
+    agent: str
+    dimension: str
+    score: Score
+
+
 class Panel:
     """Holds the scores of one conversation: make one for each. `limit` is in seconds, for each call.
 
@@ -41,6 +50,15 @@ class Panel:
         self._limit = limit
         self.scores: dict[tuple[str, str], list[Score]] = {}
         """By agent and dimension, in order."""
+
+    def kept(self) -> list[Scored]:
+        """All scores so far, for a panel that goes on elsewhere."""
+        return [Scored(*key, score) for key, scores in self.scores.items() for score in scores]
+
+    def take_up(self, kept: Sequence[Scored]) -> None:
+        """Go on from another panel's scores."""
+        for one in kept:
+            self.scores.setdefault((one.agent, one.dimension), []).append(one.score)
 
     async def after_turn(self, turn: int, messages: Sequence[tuple[str, Any]]) -> str:
         """Ask those that look at every turn; why the conversation is over, or an empty text."""

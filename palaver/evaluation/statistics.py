@@ -127,7 +127,7 @@ def _adherence(said: Sequence[Message], silences: Sequence[Silence]) -> float | 
 
 
 def _breaks(message: Message, silence: Silence) -> bool:
-    if message.role not in AGENTS:
+    if message.role not in AGENTS or (message.meta or {}).get("sent_as"):  # a moderator may speak in its name
         return False
     if silence.names and key_of(message.sender) not in {key_of(name) for name in silence.names}:
         return False

@@ -6,14 +6,15 @@ through, so what evaluators say about a turn is heard before the next begins. Pe
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from palaver.core.errors import PalaverError
-from palaver.core.protocol import Join, Nack
+from palaver.core.message import same_name
+from palaver.core.protocol import Ack, Join, Nack
 from palaver.evaluation.panel import Panel
 from palaver.evaluation.statistics import statistics
 from palaver.models.model import Model
@@ -21,6 +22,7 @@ from palaver.participants.link import Answer, Link
 from palaver.scenes.episode import EpisodeLog
 from palaver.scenes.orders import ONE_EACH_TURN, policy_command
 from palaver.scenes.personas import persona
+from palaver.scenes.progress import Progress
 from palaver.scenes.scene import Scene
 from palaver.scenes.seats import Seats
 from palaver.scenes.watch import Watch
@@ -28,6 +30,10 @@ from palaver.scenes.watch import Watch
 logger = logging.getLogger(__name__)
 
 OPENING: Final = "The conversation begins."
+_ENDED: Final = "the conversation has ended"
+"""How a room refuses what would make somebody speak after its end."""
+_PAST: Final = 60.0
+"""Seconds that the room's past may take to arrive."""
 _ARRIVAL: Final = 30.0
 """Seconds until a model must be seated."""
 _LONGEST: Final = 10_000
@@ -55,16 +61,25 @@ async def run_scene(
     token: str | None = None,
     panel: Panel | None = None,
     patience: Patience = Patience(),  # frozen
+    so_far: Progress | None = None,
+    keep: Callable[[Progress], Awaitable[None]] | None = None,
 ) -> EpisodeLog:
     """Hold the conversation in `room` of the hub at `url`; `models` has one for each id that the scene names.
 
     What goes wrong with a model, a seat or the hub comes back as `status="failed"` with the `error`, and with all
     that was said until then. Cancelling it empties the seats. `token` must admit moderators.
+
+    `keep` is awaited with how far it has come: when the scene is set, after every turn, and before it ends. Given as
+    `so_far` later, the conversation goes on in its room: what was said stays said, and a turn that was cut off is
+    finished.
     """
-    name = f"director-{secrets.token_hex(3)}"
-    watch, panel = Watch(scene, name), panel or Panel([])
-    link = Link(url, Join(name=name, role="moderator", room=room, token=token, deltas=False))
-    director = _Director(link, watch, panel, patience)
+    name = f"director-{hashlib.sha256(room.encode()).hexdigest()[:6]}"  # the same after a restart: its pause is its own
+    so_far = so_far or Progress()
+    watch, panel = Watch(scene, name, so_far), panel or Panel([])
+    panel.take_up(so_far.scores)
+    link = Link(url, Join(name=name, role="moderator", room=room, token=token, deltas=False, after=0))
+    director = _Director(link, watch, panel, patience, keep)
+    director.turns, director.why = so_far.turns, so_far.why
     error: str | None = None
     try:
         async with link:
@@ -87,7 +102,7 @@ async def run_scene(
         agents={agent.name: _name_of(agent.model, models) for agent in scene.agents},
         error=error,
         unscored=panel.unscored(),
-        statistics=statistics(watch.messages, names=names).as_dict(),
+        statistics=statistics(watch.messages, names=names, silences=watch.silences.kept()).as_dict(),
     )
 
 
@@ -96,13 +111,22 @@ def _name_of(ident: str | None, models: Mapping[str, Model]) -> str | None:
 
 
 class _Director:
-    def __init__(self, link: Link, watch: Watch, panel: Panel, patience: Patience) -> None:
+    def __init__(
+        self,
+        link: Link,
+        watch: Watch,
+        panel: Panel,
+        patience: Patience,
+        keep: Callable[[Progress], Awaitable[None]] | None,
+    ) -> None:
         self.turns = 0
         self.why = ""
         self._link = link
         self._watch = watch
         self._panel = panel
         self._patience = patience
+        self._keep = keep
+        self._passes_kept = 0
         self._changed = asyncio.Event()
         self._failure: PalaverError | None = None
         self._steps_end = 0
@@ -111,14 +135,24 @@ class _Director:
     async def direct(self, scene: Scene, models: Mapping[str, Model], url: str, token: str | None) -> None:
         """From the first command to the last."""
         reading = asyncio.create_task(self._read(), name=f"reading of {self._link.name}")
-        room = self._link.join.room
+        seats = Seats(
+            scene,
+            models,
+            url=url,
+            room=self._link.join.room,
+            token=token,
+            failed=self._fail,
+            sent_away=self._sent_away,
+            said=self._said,
+        )
         try:
-            async with Seats(
-                scene, models, url=url, room=room, token=token, failed=self._fail, sent_away=self._sent_away
-            ) as seats:
+            async with seats:
                 try:
-                    await self._prepare(scene, seats)
-                    self.why = await self._turns(scene)
+                    await self._until(lambda: self._watch.knows_the_past, _PAST, "the room's past did not arrive")
+                    if not self.why:
+                        await self._prepare(scene, seats)
+                        self.why = await self._turns(scene)
+                        await self._keep_progress()
                     await self._end(self.why)
                 except PalaverError as error:
                     with contextlib.suppress(PalaverError):
@@ -139,11 +173,24 @@ class _Director:
         await self._until(
             lambda: all(map(self._watch.has, people)), self._patience.people, f"not all came: {', '.join(people)}"
         )
+        if not any(message.sender == "system" and message.content == OPENING for message in self._watch.messages):
+            await self._open(scene)
+
+    async def _open(self, scene: Scene) -> None:
         for agent in scene.agents:
             if agent.model is None and (agent.wants or agent.hides):
                 await self._command(f'/w "{agent.name}" {persona(scene, agent.name)[:_LONGEST]}')
         await self._command(f"/sys {OPENING}")
         self._watch.end_turn()
+        await self._keep_progress()
+
+    async def _keep_progress(self) -> None:
+        self._passes_kept = len(self._watch.passed)
+        if self._keep is not None:
+            await self._keep(self._watch.progress(self.turns, self._panel.kept(), self.why))
+
+    def _said(self, name: str) -> int:
+        return sum(same_name(message.sender, name) for message in self._watch.messages)
 
     async def _arrived(self, name: str) -> None:
         await self._until(lambda: self._watch.has(name), _ARRIVAL, f"{name} could not join the room")
@@ -162,6 +209,7 @@ class _Director:
             over = await self._panel.after_turn(self.turns, self._watch.done())
             if over:
                 return over
+            await self._keep_progress()
         return f"all {scene.max_turns} turns are done"
 
     async def _turn(self, scene: Scene) -> None:
@@ -183,14 +231,34 @@ class _Director:
         """So many actions of agents. Back when they are done, or when a moderator's pause has ended."""
         watch, limit = self._watch, self._patience.reply * 1.1 + 10
         self._steps_end = watch.heard + steps
-        await self._command(f"/step {steps}")
+        if not await self._step(steps, over):
+            return
         alone = watch.on_the_floor()
         if len(alone) == 1:  # nobody else gives it anything to answer; refused where it has acted already
             await self._ask(f'/floor "{watch.room.seats[alone[0]].name}"')
-        await self._until(lambda: over() or not watch.is_paused, limit, "the room did not go on")
+        await self._until(lambda: over() or not watch.is_paused or watch.is_held, limit, "the room did not go on")
         await self._until(lambda: over() or watch.is_paused, limit, f"nobody acted for {limit:.0f} s")
         if watch.heard < self._steps_end:  # a moderator has paused it: that takes as long as it takes
             await self._until(lambda: over() or not watch.is_paused or watch.heard >= self._steps_end)
+
+    async def _step(self, steps: int, over: Callable[[], bool]) -> bool:
+        """Let so many through, once no moderator wants silence. A pause that we have not seen yet stands: its epoch."""
+        while True:
+            await self._until(lambda: over() or not self._watch.is_held)
+            if over():
+                return False
+            if await self._try_step(steps, over):
+                return True
+
+    async def _try_step(self, steps: int, over: Callable[[], bool]) -> bool:
+        watch, epoch = self._watch, self._watch.epoch
+        answer = await self._ask(f"/step {steps} {epoch}")
+        if isinstance(answer, Ack):
+            return True
+        if answer.reason.startswith(_ENDED):
+            watch.ended = watch.ended or answer.reason
+        await self._until(lambda: over() or watch.epoch != epoch, _ANSWER, f"/step was refused: {answer.reason}")
+        return False
 
     async def _close_turn(self) -> None:
         watch = self._watch
@@ -226,6 +294,8 @@ class _Director:
     async def _met(self, met: Callable[[], bool], limit: float | None) -> bool:
         while not met():
             self._check()
+            if len(self._watch.passed) > self._passes_kept:  # no archive tells of a pass
+                await self._keep_progress()
             self._changed.clear()
             try:
                 async with asyncio.timeout(limit):

@@ -37,7 +37,8 @@ class SceneAgent(Participant):
 class Seats:
     """`async with Seats(…) as seats`: `await seats.take(…)` seats the models; all are emptied at the end.
 
-    `failed` is called with what made a seat end that should not, `sent_away` with the name of one that was kicked.
+    `failed` is called with what made a seat end that should not, `sent_away` with the name of one that was kicked,
+    and `said` with a name tells how many messages it has said already.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Seats:
         token: str | None,
         failed: Callable[[PalaverError], None],
         sent_away: Callable[[str], None],
+        said: Callable[[str], int],
     ) -> None:
         self._scene = scene
         self._models = models
@@ -58,6 +60,7 @@ class Seats:
         self._token = token
         self._failed = failed
         self._sent_away = sent_away
+        self._said = said
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -89,13 +92,16 @@ class Seats:
             self._failed(PalaverError(f"{agent.name}: {type(error).__name__}: {error}"))
 
     async def _act(self, agent: Agent, model: Model) -> None:
-        join = Join(name=agent.name, role="model", room=self._room, token=self._token, about=model.name[:200])
+        about = model.name[:200]
+        join = Join(name=agent.name, role="model", room=self._room, token=self._token, about=about, after=0)
         async with Link(self._url, join) as link:
             acting = ActingModel(model, agent.name, self._scene.actions)
+            seat = SceneAgent(link, self._settings(agent), acting)
+            seat.replies = self._said(agent.name)
             try:
-                await SceneAgent(link, self._settings(agent), acting).run()
+                await seat.run()
             except AccessDenied as error:
-                if link.seq is None:  # it was never let in
+                if seat.room.floor is None:  # it was never let in
                     raise
                 logger.warning("%s is out: %s", agent.name, error)
                 self._sent_away(agent.name)

@@ -1,20 +1,25 @@
 """A conversation as its director sees it: who is here, who has acted in this turn, and what was done so far."""
 
+from collections.abc import Sequence
+
 from palaver.core.message import AGENTS, Message, key_of, same_name
-from palaver.core.protocol import Event, Presence, System
+from palaver.core.protocol import Event, FloorView, Presence, System, Welcome
+from palaver.evaluation.panel import Scored
 from palaver.evaluation.plugin import ENVIRONMENT, TURN
 from palaver.evaluation.rule_based import LEFT
 from palaver.participants.link import LinkDown, Received
 from palaver.participants.view import RoomView
 from palaver.scenes.actions import UnreadableAction, read
 from palaver.scenes.personas import background
+from palaver.scenes.progress import Progress
 from palaver.scenes.scene import Scene
+from palaver.scenes.silences import Silences
 
 
 class Watch:
     """Takes in what the hub sends; decides nothing."""
 
-    def __init__(self, scene: Scene, own_name: str) -> None:
+    def __init__(self, scene: Scene, own_name: str, so_far: Progress) -> None:
         self.scene = scene
         self.room = RoomView()
         self.messages: list[Message] = []
@@ -22,18 +27,54 @@ class Watch:
         """Keys of who has acted since the last turn ended; a pass is an action too."""
         self.heard = 0
         """How many of these actions were messages of agents: so many steps were used."""
-        self.passed = 0
+        self.passed: list[str] = []
+        """Keys of those who passed in this turn."""
+        self.silences = Silences(so_far.silences)
         self.ended = ""
         """Why the conversation was ended by somebody else."""
         self.failure = ""
         self._own = own_name
-        self._gone: set[str] = set()
+        self._gone: set[str] = set(so_far.gone)
         self._told: list[tuple[str, str]] = []
         """Each message as evaluators read it."""
         self._names = {key_of(agent.name): agent.name for agent in scene.agents}
         self._people = {key_of(agent.name) for agent in scene.agents if agent.model is None}
-        self._turns: list[int] = []
+        self._turns: list[int] = list(so_far.begun)
         """`seq` of the last message before each turn."""
+        self._since = so_far.seq
+        """`seq` of the last message of the turn before."""
+        self._past: int | None = None
+        """`seq` of the room's last message when it was joined."""
+        for key in so_far.passed:
+            self._pass(key)
+
+    def progress(self, turns: int, scores: Sequence[Scored], why: str = "") -> Progress:
+        """How far it has come, after so many turns."""
+        return Progress(
+            turns=turns,
+            seq=self._since,
+            begun=self._turns[:turns],
+            gone=sorted(self._gone),
+            passed=tuple(self.passed),
+            scores=scores,
+            silences=self.silences.kept(),
+            why=why,
+        )
+
+    @property
+    def knows_the_past(self) -> bool:
+        """Whether all that was said before it came has arrived."""
+        return self._past is not None and self.room.last_seq >= self._past
+
+    @property
+    def epoch(self) -> int:
+        """The floor's epoch, as last told."""
+        return self.room.floor.epoch if self.room.floor is not None else 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a moderator has paused the room; between turns it is paused in any case."""
+        return self.room.floor is not None and any(not same_name(by, self._own) for by in self.room.floor.paused_by)
 
     @property
     def is_paused(self) -> bool:
@@ -79,11 +120,12 @@ class Watch:
 
     def begin_turn(self) -> None:
         """What comes now belongs to the next turn."""
-        self._turns.append(self.messages[-1].seq if self.messages else 0)
+        self._turns.append(self._since)
 
     def end_turn(self) -> None:
         """Nobody has acted yet."""
-        self.acted, self.heard, self.passed = [], 0, 0
+        self.acted, self.heard, self.passed = [], 0, []
+        self._since = self.room.last_seq
 
     def done(self) -> list[tuple[str, str]]:
         """What was done, for evaluators: the background first, `Turn #n` before each turn; nothing redacted."""
@@ -114,16 +156,11 @@ class Watch:
         self.room.take(received)
         match received:
             case Message():
-                self.messages.append(received)
-                self._told.append(self._tell(received))
-                if received.to is None and key_of(received.sender) in self._names:
-                    self.acted.append(key_of(received.sender))
-                    self.heard += received.role in AGENTS
-                    if self._told[-1][1] == LEFT:
-                        self.leave(received.sender)
+                self._hear(received)
+            case Welcome() | FloorView():
+                self._see_floor(received)
             case Event(kind="pass", actor=actor) if key_of(actor) in map(key_of, self.present()):
-                self.acted.append(key_of(actor))
-                self.passed += 1
+                self._pass(key_of(actor))
             case Event(kind="redaction"):
                 self._redact(received)
             case Event(kind="ended", actor=actor, text=text) if not same_name(actor, self._own):
@@ -133,10 +170,32 @@ class Watch:
             case Presence(state="away", name=name):
                 self._away(key_of(name))
 
+    def _hear(self, message: Message) -> None:
+        self.messages.append(message)
+        self._told.append(self._tell(message))
+        if message.to is not None or key_of(message.sender) not in self._names:
+            return
+        if message.seq > self._since:
+            self.acted.append(key_of(message.sender))
+            self.heard += message.role in AGENTS
+        if self._told[-1][1] == LEFT:
+            self.leave(message.sender)
+
+    def _see_floor(self, frame: Welcome | FloorView) -> None:
+        if isinstance(frame, FloorView):
+            self.silences.take(frame, held=self.is_held)
+            return
+        if self._past is None:
+            self._past = frame.seq
+        self.silences.take(frame.floor, held=self.is_held)
+
+    def _pass(self, key: str) -> None:
+        self.acted.append(key)
+        self.passed.append(key)
+
     def _away(self, key: str) -> None:
         if key in self._people:
-            self.acted.append(key)
-            self.passed += 1
+            self._pass(key)
         elif key in self._names:
             self.failure = self.failure or f"{self._names[key]} did not answer in time"
 

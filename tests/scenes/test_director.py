@@ -302,6 +302,50 @@ async def test_a_moderator_pauses_it_and_lets_it_go_on() -> None:
     assert log.error is None and log.turn_count == 3 and len(speakers(log)) == 6
 
 
+async def test_a_pause_between_two_turns_is_a_pause() -> None:
+    """While evaluators think the room stands paused anyway; a moderator's pause then outlasts them."""
+    thinking, thought = asyncio.Event(), asyncio.Event()
+
+    class Slow(EvaluatorPlugin):
+        plugin_type = "slow"
+
+        async def evaluate(self, turn_number: int, messages: Any) -> Any:
+            thinking.set()
+            await thought.wait()
+            return []
+
+    models: dict[str, Model] = {"Ada": talking(), "Bob": talking()}
+    scene = Scene(agents("Ada", "Bob"), max_turns=2)
+    async with running() as hub, joined(hub.url, "Mod", room="scene") as mod, asyncio.timeout(30):
+        work = asyncio.create_task(run_scene(scene, models, url=hub.url, room="scene", panel=Panel([Slow({})])))
+        await thinking.wait()
+        assert (await mod.command("/pause"))["text"] == "paused already, and now by you too"
+        thought.set()
+        for _ in range(20):  # many rounds in which the director could have gone on
+            await mod.command("/status")
+        assert len([one for one in mod.messages() if one["role"] == "model"]) == 1
+        assert not models["Bob"].prompts  # type: ignore[attr-defined]  # a ScriptedModel
+        await mod.command("/resume")
+        await mod.until("event", kind="ended")
+        log = await work
+    assert log.error is None and speakers(log) == ["Ada", "Bob"]
+    assert log.statistics["adherence"] == 1.0
+
+
+async def test_adherence_knows_the_moderators_silences_and_no_other() -> None:
+    models: dict[str, Model] = {"Ada": talking(), "Bob": ScriptedModel(["so"], hang=True), "Cid": talking()}
+    scene = Scene(agents(*THREE), max_turns=2, order="sequential")
+    assert (await held(scene)).statistics["adherence"] is None  # its own pauses between turns are none
+    async with running() as hub, joined(hub.url, "Mod", room="scene") as mod, asyncio.timeout(30):
+        work = asyncio.create_task(run_scene(scene, models, url=hub.url, room="scene"))
+        await mod.until("message", **{"from": "Ada"})
+        await mod.command("/mute Bob")
+        await mod.command("/sendas Bob I speak for Bob")  # by name, and so no breach
+        await mod.until("event", kind="ended")
+        log = await work
+    assert log.error is None and log.statistics["adherence"] == 1.0
+
+
 async def test_a_moderator_ends_it() -> None:
     models: dict[str, Model] = {"Ada": talking(), "Bob": ScriptedModel(["so"], hang=True)}
     async with running() as hub, joined(hub.url, "Mod", room="scene") as mod, asyncio.timeout(30):

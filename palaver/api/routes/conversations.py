@@ -20,7 +20,7 @@ from palaver.api.shapes import (
     moment,
 )
 from palaver.api.store import Record
-from palaver.core.message import AGENTS, Message
+from palaver.core.message import Message
 
 
 def routes(service: Service, door: Door) -> APIRouter:
@@ -81,13 +81,10 @@ def summary(record: Record) -> ConversationSummary:
 
 
 def view(record: Record, messages: list[Message]) -> ConversationView:
-    """A record with all that was said. While it runs, rounds are estimated from the messages."""
+    """A record with all that was said."""
     agents = record.request["agents"]
-    figures = _figures(record)
-    if record.status == "running":
-        figures["turn_count"] = sum(message.role in AGENTS for message in messages) // len(agents)
     return ConversationView(
-        **figures,
+        **_figures(record),
         models={agent["name"]: agent["model"] for agent in agents if agent["model"]},
         messages=[Spoken.model_validate(msgspec.to_builtins(message)) for message in messages],
         results=dict(record.results),

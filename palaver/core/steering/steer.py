@@ -20,8 +20,11 @@ def _pause(turn: Turn) -> Outcome:
     listed: list[str] = turn.parsed.values.get("names", [])
     if listed:
         return _each(turn, listed, FOREVER)
-    if not floor.pause(turn.state, turn.out, "paused by the moderator"):
+    was_paused, before = turn.state.floor.paused, list(turn.state.floor.paused_by)
+    if not floor.pause(turn.state, turn.out, "paused by the moderator", by=turn.entry.name):
         return Outcome("already paused")
+    if was_paused:
+        return Outcome("paused already, and now by you too", {"paused by": [before, turn.state.floor.paused_by[:]]})
     return Outcome("paused", {"paused": [False, True]})
 
 
@@ -46,6 +49,9 @@ def _step(turn: Turn) -> Outcome:
     count = int(turn.parsed.values.get("number", 1))
     if count < 1:
         raise CommandError(f"/step takes a number of at least 1, not {count}")
+    epoch, now = turn.parsed.values.get("epoch"), turn.state.floor.epoch
+    if epoch is not None and epoch != now:
+        raise CommandError(f"the room was steered since epoch {epoch:.0f}: it is at {now}")
     was_paused = turn.state.floor.paused
     floor.resume(turn.state, turn.out)
     turn.state.floor.steps = count

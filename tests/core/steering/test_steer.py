@@ -4,6 +4,7 @@ import pytest
 
 from palaver.core.protocol import Close
 from palaver.core.state import FOREVER
+from palaver.core.views import floor_view
 from tests.core.world import World, disconnected, room_of
 
 # --- silence ---------------------------------------------------------------------------------------------------------
@@ -43,6 +44,30 @@ def test_pausing_and_resuming_twice_is_once() -> None:
     assert world.do("/pause") is None and world.state.floor.epoch == epoch
     assert world.do("/resume") == {"paused": [True, False]}
     assert world.do("/resume") is None
+
+
+def test_a_pause_of_a_room_that_paused_itself_is_somebodys_pause() -> None:
+    world = room_of("Ada", people=("Mod", "Max"))
+    world.say("Mod")
+    world.do("/step 1")
+    world.take_turns()
+    assert world.state.floor.paused and world.state.floor.paused_by == []
+    epoch = world.state.floor.epoch
+    assert world.do("/pause") == {"paused by": [[], ["Mod"]]}
+    assert world.state.floor.epoch == epoch + 1
+    assert world.command("/pause", by="Max").text == "paused already, and now by you too"
+    assert floor_view(world.state).paused_by == ("Mod", "Max")
+    world.do("/resume")
+    assert floor_view(world.state).paused_by == ()
+
+
+def test_a_step_that_names_an_epoch_is_not_taken_after_a_pause_that_it_did_not_see() -> None:
+    world = room_of("Ada", people=("Mod", "Max"))
+    world.do("/pause")
+    epoch = world.state.floor.epoch
+    world.command("/pause", by="Max")
+    assert world.refused(f"/step 1 {epoch}") == f"the room was steered since epoch {epoch}: it is at {epoch + 1}"
+    assert world.do(f"/step 1 {epoch + 1}") == {"paused": [True, "after 1"]}
 
 
 def test_pause_with_names_silences_only_those() -> None:
