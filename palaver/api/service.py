@@ -26,8 +26,8 @@ from palaver.hub.auth import SharedSecret
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
 from palaver.hub.server import listening
+from palaver.hub.sqlite_file import Fsync
 from palaver.hub.sqlite_log import SqliteLog
-from palaver.hub.sqlite_writer import Fsync
 from palaver.hub.transcripts import Transcripts
 from palaver.scenes.actions import TYPES, ActionType
 from palaver.scenes.episode import EpisodeLog

@@ -1,51 +1,45 @@
 """What a rule wants done: `Room.apply` returns these, a hub performs them."""
 
-from dataclasses import dataclass
+import msgspec
 
 from palaver.core.message import Message
 from palaver.core.protocol import Close, HubFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """A message has its place: archive it and deliver it to whom it is for."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(msgspec.Struct, frozen=True, gc=False):
     """A published message changed (it was redacted): the archive must forget the old text."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True, gc=False):
     """Everybody in the room gets this frame, or with `moderators` only they do."""
 
     frame: HubFrame
     moderators: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One session gets this frame."""
 
     session: str
     frame: HubFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(msgspec.Struct, frozen=True, gc=False):
     """A session has its seat, by the `Joined` entry of that id: welcome it and send what it missed."""
 
     session: str
     entry: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(msgspec.Struct, frozen=True, gc=False):
     """A session must go, or is not let in by the `Joined` entry of that id; `code` says whether it may come back."""
 
     session: str
@@ -54,23 +48,20 @@ class Disconnect:
     entry: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
+class Silence(msgspec.Struct, frozen=True, gc=False):
     """Streamed text of this turn must not reach anybody any more."""
 
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hearing:
+class Hearing(msgspec.Struct, frozen=True, gc=False):
     """A session gets no messages any more, or gets them again."""
 
     session: str
     deaf: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FloorChanged:
+class FloorChanged(msgspec.Struct, frozen=True, gc=False):
     """The floor is not as it was: tell everybody, once for all changes that are made together."""
 
 

@@ -50,7 +50,7 @@ HubEvent = Joined | Left | Elapsed | HubStarted
 Logged = Say | Pass | Cancelled | FloorRequest | Status | Command | HubEvent
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One entry of the log. `time` is in seconds since the epoch (UTC), as the hub's clock had it."""
 
     id: str

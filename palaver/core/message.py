@@ -14,6 +14,7 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 """Roles that speak only when granted the floor."""
 
 
+@lru_cache(maxsize=64)
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
     whole, rest = divmod(int(seconds * 1000), 1000)
@@ -25,7 +26,7 @@ def _of_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, rename={"sender": "from"}):
+class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, gc=False, rename={"sender": "from"}):
     """What was said, as the hub stamped it.
 
     `seq` counts the messages of a room from 1 without a gap; `to` names the only reader of a whisper; `turn` is the

@@ -72,7 +72,13 @@ NACKS: Final = {
 
 
 class FromMember(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
 ):
     """A frame that a member sends; unknown fields are refused by name."""
 
@@ -167,7 +173,7 @@ MemberFrame = Say | Delta | Pass | Cancelled | FloorRequest | Status | Command |
 # --- what the hub sends ------------------------------------------------------------------------------------------
 
 
-class FromHub(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class FromHub(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
     """A frame that the hub sends; clients ignore fields that they do not know."""
 
     room: str = ""

@@ -90,7 +90,7 @@ class Record(msgspec.Struct, kw_only=True):
         return self.muted_until > now
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class Held(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message that waits: for the moderator's approval, or for the others under `simultaneous`."""
 
     session: str

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -175,6 +176,7 @@ class RoomHost:
             self._deadlines.watch()
         if published:
             self._keep(published)
+        self.outbox.flush()
         if self.state.applied >= self._snapshot_at:
             self.save()
 
@@ -218,6 +220,8 @@ class RoomHost:
                 if (session := self.outbox.sessions.get(ident)) is not None:
                     session.view = session.view & ~MESSAGE if deaf else session.view | MESSAGE
             case Rewrite(message):
+                self.outbox.flush()
+                self.catching_up.forget_text()
                 self._archive.record(self.state.name, [(message.seq, encode(message))])
                 if self._transcripts is not None:
                     self._transcripts.rewrite(self.state.name, message)
@@ -228,14 +232,13 @@ class RoomHost:
 
     def _keep(self, published: list[tuple[Message, bytes]]) -> None:
         self._archive.record(self.state.name, [(message.seq, body) for message, body in published])
-        messages = [message for message, _ in published]
         if tracing.is_on():
-            for message in messages:
+            for message, _ in published:
                 traced.delivered(message, self._hub)
         if self._transcripts is not None:
-            self._transcripts.write(self.state.name, messages)
-        for role in {message.role for message in messages}:
-            self._metrics.messages.labels(role).inc(sum(message.role == role for message in messages))
+            self._transcripts.write(self.state.name, published)
+        for role, count in Counter(message.role for message, _ in published).items():
+            self._metrics.messages.labels(role).inc(count)
 
     def save(self) -> None:
         """Keep a snapshot of the room as it is."""

@@ -7,11 +7,13 @@ is set aside (`Session.behind`) and caught up from the archive when it reads aga
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from palaver.core.message import Message
 from palaver.core.protocol import HubFrame, encode
 from palaver.hub.legacy import rendered
+from palaver.hub.recent import Pass, Recent
 from palaver.hub.session import DELTA, MESSAGE, NOTICE, SOFT, Session, wire
 
 WINDOW: Final = 0.02
@@ -24,6 +26,44 @@ class _Private(NamedTuple):
     place: int
     kind: int
     data: bytes
+
+
+class _Common:
+    """The common frames of one pass, joined once for each kind of view."""
+
+    def __init__(self, frames: list[tuple[int, bytes]]) -> None:
+        self._frames = frames
+        self._kinds = 0
+        for kind, _ in frames:
+            self._kinds |= kind
+        self._joined: dict[int, bytes] = {}
+        self._ends: dict[int, list[int]] = {}
+
+    def seen_by(self, view: int) -> bytes:
+        """All that this view shows."""
+        view &= self._kinds  # views that show the same share the same bytes
+        if view not in self._joined:
+            self._joined[view] = b"".join([data for kind, data in self._frames if kind & view])
+        return self._joined[view]
+
+    def mixed_with(self, own: Iterable[_Private], view: int) -> list[bytes | memoryview]:
+        """The same with a session's own frames in their places, in parts."""
+        shared = memoryview(self.seen_by(view))
+        view &= self._kinds
+        if view not in self._ends:
+            sizes = (len(data) if kind & view else 0 for kind, data in self._frames)
+            self._ends[view] = list(accumulate(sizes, initial=0))
+        ends = self._ends[view]
+        parts: list[bytes | memoryview] = []
+        start = 0
+        for place, _, data in own:
+            if ends[place] > start:
+                parts.append(shared[start : ends[place]])
+                start = ends[place]
+            parts.append(data)
+        if len(shared) > start:
+            parts.append(shared[start:])
+        return parts
 
 
 class Outbox:
@@ -47,7 +87,10 @@ class Outbox:
         self._common: list[tuple[int, bytes]] = []
         self._private: dict[Session, list[_Private]] = {}
         self._deltas: list[tuple[int, bytes]] = []
-        self._last_seq = 0
+        self._first_seq = self._last_seq = 0
+        self._whispered = False
+        self.recent = Recent()
+        """What left last, for those who fall behind."""
         self._scheduled = False
         self._delta_timer: asyncio.TimerHandle | None = None
 
@@ -69,10 +112,12 @@ class Outbox:
     def message(self, message: Message, body: bytes) -> None:
         """A published message, for all whom it is for."""
         self._release_deltas()
+        self._first_seq = self._first_seq or message.seq
         self._last_seq = message.seq
         if message.to is None:
             self._everybody(MESSAGE, message, wire(body))
         else:
+            self._whispered = True
             readers = [one for one in self.sessions.values() if message.is_for(one.name, one.role)]
             self._some(readers, MESSAGE, message)
 
@@ -140,40 +185,41 @@ class Outbox:
         private, self._private = self._private, {}
         if not common and not private:
             return
-        last_seq = self._last_seq
-        joined: dict[int, bytes] = {}
+        shared = _Common(common)
         written = size = 0
         for session in list(self.sessions.values()):
-            own = private.get(session) if private else None
             if session.waiting > SOFT and not session.behind:  # what waits from earlier passes, not from this one
                 session.behind = True
                 self._on_behind(session)
-            if session.behind or own is not None or session.legacy:
-                data = _mixed(session, own or (), common)
-            else:
-                view = session.view
-                if view not in joined:
-                    joined[view] = b"".join([frame for kind, frame in common if kind & view])
-                data = joined[view]
-            if data:
-                session.write(data)
+            own = private.get(session) if private else None
+            if own is None and not session.behind and not session.legacy:
+                data = shared.seen_by(session.view)
+                if data:
+                    session.write(data)
+                    written += 1
+                    size += len(data)
+            elif own is not None:
+                size += self._write_mixed(session, own, shared)
                 written += 1
-                size += len(data)
             if not session.behind:
-                session.delivered = last_seq
+                session.delivered = self._last_seq
+        self._keep(shared)
         self._on_flush(written * len(common), size)
 
+    def _write_mixed(self, session: Session, own: list[_Private], shared: _Common) -> int:
+        """Own and common frames in order. One that is behind gets neither common frames nor messages."""
+        view = session.view & ~MESSAGE if session.behind else session.view
+        own = [frame for frame in own if frame.kind & (view | NOTICE)]
+        parts: list[bytes | memoryview] = [data for _, _, data in own]
+        if not session.behind and not session.legacy:
+            parts = shared.mixed_with(own, view)
+        if parts:
+            session.write_parts(parts)
+        return sum(map(len, parts))
 
-def _mixed(session: Session, own: Iterable[_Private], common: list[tuple[int, bytes]]) -> bytes:
-    """Own and common frames in order. One that is behind gets neither common frames nor messages: it is caught up."""
-    shared = [] if session.behind or session.legacy else common
-    view = session.view & ~MESSAGE if session.behind else session.view
-    parts: list[bytes] = []
-    start = 0
-    for place, kind, data in own:
-        parts += [frame for shared_kind, frame in shared[start:place] if shared_kind & view]
-        start = max(start, place)
-        if kind & (view | NOTICE):
-            parts.append(data)
-    parts += [frame for kind, frame in shared[start:] if kind & view]
-    return b"".join(parts)
+    def _keep(self, shared: _Common) -> None:
+        """Remember the messages of this pass, unless some were not for everybody."""
+        first, self._first_seq = self._first_seq, 0
+        whispered, self._whispered = self._whispered, False
+        if first and not whispered:
+            self.recent.keep(Pass(first, self._last_seq, shared.seen_by(MESSAGE)))

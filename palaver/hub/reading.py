@@ -11,7 +11,7 @@ import msgspec
 from palaver.core.entry import Entry, decode_entry
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
-from palaver.hub.sqlite_writer import lines_after
+from palaver.hub.sqlite_file import lines_after
 
 T = TypeVar("T")
 

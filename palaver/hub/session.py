@@ -3,7 +3,7 @@
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from palaver.core.message import Role
@@ -11,8 +11,9 @@ from palaver.core.protocol import Close
 
 logger = logging.getLogger(__name__)
 
-SOFT: Final = 256 * 1024
-"""Bytes that may wait in the hub for one member; above, it is set aside and caught up from the archive."""
+SOFT: Final = 1024 * 1024
+"""Bytes that may wait in the hub for one member; above, it is set aside and caught up later. A hub that
+is behind itself writes up to half as much at once, and must not take everybody for slow."""
 HARD: Final = 8 * 1024 * 1024
 """Bytes above which a member is cut whatever the cause."""
 SEND_BUFFER: Final = 256 * 1024
@@ -28,6 +29,7 @@ class Transport(Protocol):
     """What a session needs of an asyncio transport."""
 
     def write(self, data: bytes) -> None: ...
+    def writelines(self, list_of_data: Iterable[bytes | memoryview]) -> None: ...
     def get_write_buffer_size(self) -> int: ...
     def is_closing(self) -> bool: ...
     def abort(self) -> None: ...
@@ -97,6 +99,16 @@ class Session:
         try:
             self.transport.write(data)
         except RuntimeError:  # asyncio refuses after write_eof: a closing handshake is under way
+            self.lost = True
+        self.quiet_sweeps = 0
+
+    def write_parts(self, parts: list[bytes | memoryview]) -> None:
+        """The same for bytes in several parts; they are joined only where the event loop cannot do without."""
+        if self.closed is not None or self.lost:
+            return
+        try:
+            self.transport.writelines(parts)
+        except RuntimeError:
             self.lost = True
         self.quiet_sweeps = 0
 

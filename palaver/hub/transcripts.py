@@ -29,7 +29,7 @@ class Transcripts:
         self._folder = folder
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: set[str] = set()
-        self._waiting: dict[str, list[Message]] = {}
+        self._waiting: dict[str, list[tuple[Message, bytes]]] = {}
         self._thread = threading.Thread(target=self._run, name="palaver-transcripts", daemon=True)
         self._thread.start()
 
@@ -42,11 +42,11 @@ class Transcripts:
         first = await fetch(0, 1)
         last = await asyncio.to_thread(self._resume, room, first[0] if first else None)
         while page := await fetch(last, PAGE):
-            self.write(room, page)
+            self.write(room, [(message, to_line(message)) for message in page])
             last = page[-1].seq
 
-    def write(self, room: str, messages: Sequence[Message]) -> None:
-        """Append messages, in order, together with what else comes within a moment."""
+    def write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
+        """Append messages, in order, each with its JSON, together with what else comes within a moment."""
         if not self._waiting:
             asyncio.get_running_loop().call_later(TOGETHER, self._flush)
         self._waiting.setdefault(room, []).extend(messages)
@@ -71,14 +71,14 @@ class Transcripts:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _append(self, room: str, messages: Sequence[Message]) -> None:
+    def _append(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
         if room in self._broken:
             return
         try:
             with self.path(room).open("ab") as file:
-                file.write(b"".join(to_line(message) + b"\n" for message in messages))
+                file.write(b"\n".join([line for _, line in messages]) + b"\n")
             with self.path(room).with_suffix(".md").open("a", encoding="utf-8") as file:
-                file.write("".join(markdown_of(message) for message in messages))
+                file.write("".join([markdown_of(message) for message, _ in messages]))
         except OSError as error:
             self._broken.add(room)
             logger.error("transcript %s cannot be written, left as it is: %s", self.path(room), error)

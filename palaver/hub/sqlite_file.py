@@ -1,0 +1,253 @@
+"""The SQLite file of the embedded log: blocks of entries and messages in, lines out. It knows no thread and no loop."""
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from palaver.core.entry import Entry, encode_entry
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS rooms (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (
+    room INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL, block BLOB NOT NULL,
+    PRIMARY KEY (room, last)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS messages (
+    room INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL, block BLOB NOT NULL,
+    PRIMARY KEY (room, last)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots (room INTEGER PRIMARY KEY, state BLOB NOT NULL);
+"""
+
+CHECKPOINT: Final = 8 * 2**20
+"""Bytes of the write-ahead log above which it is moved into the file: small and often, since moving 256 MiB at once
+took 158 ms."""
+Fsync = Literal["always", "everysec"]
+"""When commits reach the disk itself: before they are acknowledged, or within a second. A killed process loses
+nothing either way, a power cut at most that second. The words are Redis' (`appendfsync`)."""
+Lines = list[tuple[int, bytes]]
+"""Positions (or `seq`), rising, each with its JSON."""
+
+
+class Job:
+    """What is to be done with the file: entries, published messages and snapshots to write, or a question."""
+
+    __slots__ = ("entries", "published", "question", "reply", "snapshots")
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        published: dict[str, Lines],
+        *,
+        snapshots: dict[str, bytes] | None = None,
+        question: Callable[[sqlite3.Connection], Any] | None = None,
+        reply: Callable[[Any, Exception | None], None] | None = None,
+    ) -> None:
+        self.entries = entries
+        self.published = published
+        self.snapshots = snapshots or {}
+        self.question = question
+        self.reply = reply
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.entries or self.published or self.snapshots)
+
+
+class Outcome:
+    """What became of the entries of one commit."""
+
+    __slots__ = ("entries", "error", "positions", "seconds")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.positions: list[int] = []
+        self.error = ""
+        self.seconds = 0.0
+
+    def by_room(self) -> dict[str, list[tuple[int, Entry]]]:
+        """Entries by room, each with its position (0 where the commit failed)."""
+        rooms: dict[str, list[tuple[int, Entry]]] = {}
+        positions = self.positions or [0] * len(self.entries)
+        for position, entry in zip(positions, self.entries, strict=True):
+            rooms.setdefault(entry.room, []).append((position, entry))
+        return rooms
+
+
+class SqliteFile:
+    """`folder/palaver.sqlite3` (`None`: in memory). One at a time may use it; raises `sqlite3.Error` when opened."""
+
+    def __init__(self, folder: Path | None, fsync: Fsync) -> None:
+        path = ":memory:" if folder is None else str(folder / "palaver.sqlite3")
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute(f"PRAGMA synchronous={'FULL' if fsync == 'always' else 'NORMAL'}")
+        self._database.execute("PRAGMA wal_autocheckpoint=0")
+        self._database.executescript(_SCHEMA)
+        self._rooms = self._read_rooms()
+        last = self._database.execute("SELECT MAX(last) FROM entries").fetchone()[0]
+        self._position = int(last or 0)
+        self._last: dict[str, int] = {}
+        self._unwritten: list[dict[str, Lines]] = []
+        self._grown = 0
+
+    def _read_rooms(self) -> dict[str, int]:
+        return {name: ident for ident, name in self._database.execute("SELECT * FROM rooms")}
+
+    def close(self) -> None:
+        """Let go of the file; SQLite moves what is left of the write-ahead log into it."""
+        self._database.close()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def commit(self, jobs: list[Job]) -> Outcome:
+        """Write all of it in one transaction. An error is part of the outcome: then nothing of it is durable."""
+        outcome = Outcome([entry for job in jobs for entry in job.entries])
+        start, before = time.perf_counter(), self._position
+        try:
+            self._database.execute("BEGIN")
+            outcome.positions = self._write_entries(outcome.entries)
+            for published in [*self._unwritten, *(job.published for job in jobs)]:
+                self._write_published(published)
+            for job in jobs:
+                for room, state in job.snapshots.items():
+                    self._write_snapshot(room, state)
+            self._database.execute("COMMIT")
+            self._unwritten = []
+        except Exception as error:  # whatever it was: nothing is durable, and who waits must be told
+            logger.error("log: commit of %d entries failed", len(outcome.entries), exc_info=error)
+            outcome.error, outcome.positions, self._position = str(error), [], before
+            self._roll_back()
+            self._unwritten += [job.published for job in jobs if job.published]
+        outcome.seconds = time.perf_counter() - start
+        return outcome
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("ROLLBACK")
+        self._rooms = self._read_rooms()
+        self._last = {}
+
+    def _write_entries(self, entries: list[Entry]) -> list[int]:
+        positions = list(range(self._position + 1, self._position + 1 + len(entries)))
+        blocks: dict[str, Lines] = {}
+        for position, entry in zip(positions, entries, strict=True):
+            blocks.setdefault(entry.room, []).append((position, encode_entry(entry)))
+        for room, lines in blocks.items():
+            self._insert("entries", room, lines)
+        self._position += len(entries)
+        return positions
+
+    def _write_published(self, published: dict[str, Lines]) -> None:
+        for room, lines in published.items():
+            fresh: Lines = []
+            last = self._last_published(room)
+            for seq, line in lines:
+                if seq > last:
+                    fresh.append((seq, line))
+                    last = seq
+                else:
+                    fresh = self._flush(room, fresh)
+                    self._replace(room, seq, line)
+            self._flush(room, fresh)
+            self._last[room] = last
+
+    def _flush(self, room: str, fresh: Lines) -> Lines:
+        if fresh:
+            self._insert("messages", room, fresh)
+        return []
+
+    def _last_published(self, room: str) -> int:
+        if room not in self._last:
+            query = "SELECT MAX(last) FROM messages WHERE room = ?"
+            self._last[room] = int(self._database.execute(query, (self._room_id(room),)).fetchone()[0] or 0)
+        return self._last[room]
+
+    def _replace(self, room: str, seq: int, line: bytes) -> None:
+        """Put a new line in the place of an old one: after a redaction, or when the log is replayed."""
+        ident = self._room_id(room)
+        row = self._database.execute(
+            "SELECT last, first, block FROM messages WHERE room = ? AND last >= ? ORDER BY last LIMIT 1", (ident, seq)
+        ).fetchone()
+        if row is None or row[1] > seq:
+            return
+        found = dict(_split(row[2]))
+        found[seq] = line
+        self._database.execute(
+            "UPDATE messages SET block = ? WHERE room = ? AND last = ?", (_join(sorted(found.items())), ident, row[0])
+        )
+
+    def _insert(self, table: str, room: str, lines: Lines) -> None:
+        block = _join(lines)
+        self._grown += len(block)
+        self._database.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)",
+            (self._room_id(room), lines[-1][0], lines[0][0], block),
+        )
+
+    def _write_snapshot(self, room: str, state: bytes) -> None:
+        self._grown += len(state)
+        self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (self._room_id(room), state))
+
+    def _room_id(self, room: str) -> int:
+        if room not in self._rooms:
+            cursor = self._database.execute("INSERT INTO rooms (name) VALUES (?)", (room,))
+            self._rooms[room] = int(cursor.lastrowid or 0)
+        return self._rooms[room]
+
+    # --- the write-ahead log -------------------------------------------------------------------------------------
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Whether the write-ahead log has grown so much that `checkpoint` is due."""
+        return self._grown >= CHECKPOINT
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file, and begin it anew. Syncs to the disk: this takes milliseconds."""
+        self._grown = 0
+        try:
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:  # the log is as durable as before, only longer
+            logger.error("log: the write-ahead log cannot be moved into the file: %s", error)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def answer(self, job: Job) -> None:
+        """Answer a question."""
+        if job.question is None or job.reply is None:
+            return
+        try:
+            value = job.question(self._database)
+        except (sqlite3.Error, ValueError) as error:
+            job.reply(None, error)
+        else:
+            job.reply(value, None)
+
+
+def _join(lines: Lines) -> bytes:
+    return b"\n".join([b"%d %b" % line for line in lines])
+
+
+def _split(block: bytes) -> Lines:
+    return [(int(number), text) for number, _, text in (line.partition(b" ") for line in block.split(b"\n"))]
+
+
+def lines_after(database: sqlite3.Connection, table: str, room: str, after: int, limit: int) -> Lines:
+    """Lines of a room above `after`, whole blocks until there are `limit` of them."""
+    rows = database.execute(
+        f"SELECT block FROM {table} JOIN rooms ON rooms.id = {table}.room "
+        "WHERE rooms.name = ? AND last > ? ORDER BY last",
+        (room, after),
+    )
+    found: Lines = []
+    for (block,) in rows:
+        found += [line for line in _split(block) if line[0] > after]
+        if len(found) >= limit:
+            break
+    rows.close()
+    return found

@@ -1,0 +1,169 @@
+"""The embedded log: one order whoever commits, nothing acknowledged that is not in the file."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from palaver.core.entry import Entry
+from palaver.core.protocol import Say
+from palaver.hub import sqlite_file, sqlite_log
+from palaver.hub.sqlite_file import Fsync, SqliteFile
+from palaver.hub.sqlite_log import SqliteLog
+
+
+def entry(number: int, room: str = "main", text: str = "words") -> Entry:
+    return Entry(
+        id=str(number), room=room, session="s", name="Ann", role="moderator", time=1.0, frame=Say(content=text)
+    )
+
+
+class Taken:
+    """What came back from a log, and in which thread's hands the commit was."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.refused: list[int] = []
+        self.changed = asyncio.Event()
+
+    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        self.positions += [position for position, _ in entries]
+        self.ids += [int(one.id) for _, one in entries]
+        self.changed.set()
+
+    def refuse(self, entries: Sequence[Entry], reason: str) -> None:
+        self.refused += [int(one.id) for one in entries]
+        self.changed.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.ids) + len(self.refused) < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def opened(folder: Path | None, fsync: Fsync = "everysec") -> AsyncIterator[tuple[SqliteLog, Taken]]:
+    log, taken = SqliteLog(folder, fsync=fsync), Taken()
+    await log.open()
+    log.tail("main", taken.take, taken.refuse)
+    try:
+        yield log, taken
+    finally:
+        await log.close()
+
+
+def committers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads that commit, as they do."""
+    names: list[str] = []
+    real = SqliteFile.commit
+
+    def commit(self: SqliteFile, jobs: list[sqlite_file.Job]) -> sqlite_file.Outcome:
+        names.append(threading.current_thread().name)
+        return real(self, jobs)
+
+    monkeypatch.setattr(SqliteFile, "commit", commit)
+    return names
+
+
+async def test_the_loop_commits_by_itself_while_nothing_else_uses_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = committers(monkeypatch)
+    async with opened(tmp_path) as (log, taken):
+        for number in range(3):
+            log.append(entry(number))
+        assert not taken.ids
+        await taken.until(3)
+        assert names == ["MainThread"]  # all of one pass in one commit
+        with sqlite3.connect(tmp_path / "palaver.sqlite3") as other:  # durable once it came back
+            assert other.execute("SELECT first, last FROM entries").fetchall() == [(1, 3)]
+    other.close()
+
+
+async def test_fsync_always_never_waits_for_the_disk_in_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = committers(monkeypatch)
+    async with opened(tmp_path, "always") as (log, taken):
+        log.append(entry(0))
+        await taken.until(1)
+    assert set(names) == {"palaver-log"}
+
+
+async def test_a_disk_that_was_slow_is_left_to_the_thread_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = committers(monkeypatch)
+    monkeypatch.setattr(sqlite_log, "SLOW", 0.0)
+    async with opened(tmp_path) as (log, taken):
+        for number in range(2):
+            log.append(entry(number))
+            await taken.until(number + 1)
+    assert names[:2] == ["MainThread", "palaver-log"]
+
+
+async def test_what_comes_while_the_thread_is_busy_stays_in_order(tmp_path: Path) -> None:
+    """Questions, checkpoints and snapshots go to the thread; entries handed over before, meanwhile and after."""
+    async with opened(tmp_path) as (log, taken):
+        asked: list[asyncio.Task[list[tuple[int, Entry]]]] = []
+        for number in range(400):
+            log.append(entry(number))
+            if number % 20 == 0:
+                asked.append(asyncio.create_task(log.read("main", 0)))
+            if number % 50 == 0:
+                log.save_snapshot("main", b"{}")
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+        await taken.until(400)
+        answers = await asyncio.gather(*asked)
+    assert taken.ids == list(range(400))
+    assert taken.positions == list(range(1, 401))
+    assert all([int(one.id) for _, one in answer] == list(range(len(answer))) for answer in answers)
+
+
+async def test_a_question_sees_all_that_was_handed_over_before(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (log, _):
+        log.append(entry(0))
+        assert [position for position, _ in await log.read("main", 0)] == [1]
+        log.record("main", [(1, b'{"room":"main"}')])
+        with pytest.raises(Exception, match="missing required field"):  # it was found, and is no message
+            await log.messages("main", 0, 10)
+
+
+async def test_the_write_ahead_log_is_moved_into_the_file_before_it_grows_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT", 256 * 1024)
+    async with opened(tmp_path) as (log, taken):
+        for number in range(100):
+            log.append(entry(number, text="x" * 60_000))
+            await taken.until(number + 1)
+        assert (tmp_path / "palaver.sqlite3-wal").stat().st_size < 2**21
+        assert (tmp_path / "palaver.sqlite3").stat().st_size > 2**22
+
+
+async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SqliteFile._write_entries
+
+    def full(self: SqliteFile, entries: list[Entry]) -> list[int]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with opened(tmp_path) as (log, taken):
+        log.append(entry(0))
+        await taken.until(1)
+        monkeypatch.setattr(SqliteFile, "_write_entries", full)
+        log.append(entry(1))
+        log.record("main", [(1, b"{}")])
+        await taken.until(2)
+        monkeypatch.setattr(SqliteFile, "_write_entries", real)
+        log.append(entry(2))
+        await taken.until(3)
+    assert (taken.ids, taken.positions, taken.refused) == ([0, 2], [1, 2], [1])
