@@ -17,7 +17,7 @@ from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
 from palaver.hub.transcripts import Transcripts
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds after which a frame that does not come is a failure."""
 
 

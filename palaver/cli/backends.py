@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,10 +54,22 @@ def add_local_flags(flags: argparse.ArgumentParser) -> None:
         "--strict-device", action="store_true", help="fail where the device is missing, instead of taking the cpu"
     )
     local.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16")
-    local.add_argument("--threads", type=int, default=0, metavar="N", help="processor cores to compute with; 0: all")
+    local.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processor cores to compute with; 0: the machine's, divided by the models on it",
+    )
     local.add_argument("--load-in-4bit", action="store_true", help="weights of 4 bits (bitsandbytes)")
     local.add_argument("--load-in-8bit", action="store_true", help="weights of 8 bits (bitsandbytes)")
-    local.add_argument("--lora", action="append", default=[], metavar="DIR", help="an adapter; the first one speaks")
+    local.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an adapter; the first one speaks where a seat has none of its own",
+    )
     local.add_argument("--attn", default="auto", help="auto, sdpa, eager or another implementation of transformers")
     local.add_argument("--compile", action="store_true", help="compile the layers (cards only pay this back)")
     local.add_argument("--revision", help="commit, branch or tag on the Hugging Face hub")
@@ -97,9 +109,11 @@ def amount(text: str) -> float:
 class Backend:
     """Opens models by name, each one's weights once, and closes them all at the end."""
 
-    def __init__(self, flags: argparse.Namespace, *, default: str) -> None:
+    def __init__(self, flags: argparse.Namespace, *, default: str, adapters: Sequence[str] = ()) -> None:
         self.name: str = flags.backend or ("openai" if flags.api_base else default)
         self._flags = flags
+        self._adapters = adapters or flags.lora
+        """Of the model that the flags name; another one's weights would not fit them."""
         self._limit = 0 if flags.no_auto_truncate else int(flags.max_context_tokens)
         self._opened: list[Model] = []
         self._weights: dict[str, asyncio.Future[Any]] = {}
@@ -107,6 +121,10 @@ class Backend:
         """What a `module:object` or an entry point names."""
         if self.name not in BACKENDS:
             self.factory = plugins.load(self.name, group=plugins.BACKENDS, known=BACKENDS)
+        if self._adapters and self.name != "hf":
+            raise ConfigError(
+                f"adapter {self._adapters[0]} (--lora) needs a local model; this is --backend {self.name}"
+            )
         if self.name == "openai":  # a missing key is said at once, not at the first turn
             self._endpoint(flags.model).key()
         if self.name == "scripted" and not Path(flags.model).is_file():
@@ -117,11 +135,14 @@ class Backend:
         """What a participant's prompt and reply may take by estimate; 0 for local models, which count themselves."""
         return 0 if self.name == "hf" else self._limit
 
-    async def open(self, name: str, on_progress: Progress | None = None) -> Model:
-        """The model of that name; raises `PalaverError`. Weights are loaded in a thread."""
+    async def open(self, name: str, on_progress: Progress | None = None, *, adapter: str = "") -> Model:
+        """The model of that name; raises `PalaverError`. Weights are loaded in a thread.
+
+        `adapter`, one of those given to the constructor, speaks if it is the model of the flags.
+        """
         match self.name:
             case "hf":
-                model = await self._local(name, on_progress)
+                model = await self._local(name, on_progress, adapter)
             case "openai":
                 model = self._endpoint(name)
             case "scripted":
@@ -156,10 +177,11 @@ class Backend:
             )
         return providers.api_model(at)
 
-    async def _local(self, name: str, on_progress: Progress | None) -> Model:
+    async def _local(self, name: str, on_progress: Progress | None, adapter: str) -> Model:
         flags = self._flags
         if name not in self._weights:
-            self._weights[name] = in_background(lambda: _load(name, flags, on_progress))
+            adapters = self._adapters if name == flags.model else ()
+            self._weights[name] = in_background(lambda: _load(name, flags, adapters, on_progress))
         try:
             weights = await asyncio.shield(self._weights[name])
         except Exception:
@@ -169,7 +191,7 @@ class Backend:
 
         return HFModel(
             weights,
-            adapter=flags.lora[0] if flags.lora else "",
+            adapter=adapter if name == flags.model else "",
             context_tokens=self._limit,
             time_limit=flags.time_limit,
         )
@@ -201,7 +223,7 @@ def in_background(work: Callable[[], Any]) -> asyncio.Future[Any]:
     return done
 
 
-def _load(name: str, flags: argparse.Namespace, on_progress: Progress | None) -> Any:
+def _load(name: str, flags: argparse.Namespace, adapters: Sequence[str], on_progress: Progress | None) -> Any:
     try:
         hf = importlib.import_module("palaver.models.hf")
     except ImportError as error:
@@ -217,7 +239,7 @@ def _load(name: str, flags: argparse.Namespace, on_progress: Progress | None) ->
         strict_device=flags.strict_device,
         load_in_4bit=flags.load_in_4bit,
         load_in_8bit=flags.load_in_8bit,
-        lora=flags.lora,
+        lora=adapters,
         compile_layers=flags.compile,
         revision=flags.revision,
         trust_remote_code=flags.trust_remote_code,

@@ -5,7 +5,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from functools import partial
+from pathlib import Path
 
 from palaver.cli.backends import (
     Backend,
@@ -13,7 +14,6 @@ from palaver.cli.backends import (
     add_model_flags,
     amount,
     at_least,
-    prompt_text,
 )
 from palaver.cli.common import (
     Parser,
@@ -26,30 +26,19 @@ from palaver.cli.common import (
     token_of,
 )
 from palaver.cli.lifetime import until_stopped
-from palaver.core.errors import ConfigError
-from palaver.core.message import key_of
-from palaver.core.protocol import Join, Status, tidy_name
+from palaver.cli.seats import Seat, adapters_of, seats_of
+from palaver.core.protocol import Join, Status
 from palaver.participants.link import Link
 from palaver.participants.participant import Participant
 from palaver.participants.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_PERSONA: Final = (
-    "You are {name}, talking with others in a chat room. Answer in one to three short sentences. "
-    "Speak only for yourself and never put a name before your words."
-)
-
-
-class _Seat(NamedTuple):
-    name: str
-    persona: str
-
 
 def parser() -> argparse.ArgumentParser:
     """The flags of a model client; names and defaults are those of LLM Party Chat where it has them."""
     flags = Parser(prog="client.py", description="A model in a room: it listens, and speaks when it has the floor.")
-    flags.add_argument("--name", required=True, help="the model's name in the room")
+    flags.add_argument("--name", help="the model's name in the room (needed but with --personas)")
     add_model_flags(flags, model="tiny", backend="hf")
     flags.add_argument("--prompt-file", metavar="FILE", help="its personality; also looked for in prompts/")
     flags.add_argument("--initial-prompt", metavar="TEXT", help="its personality, given here; after that of the file")
@@ -59,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME:FILE",
         help="one more seat in this process, sharing the model; may be repeated",
+    )
+    flags.add_argument(
+        "--personas",
+        type=Path,
+        metavar="FILE.yaml",
+        help="a list of seats in this process, sharing the model: name, prompt_file, initial_prompt, lora (an adapter "
+        "of its own), temperature, max_generation_tokens, history_length, delay, seed",
     )
     flags.add_argument(
         "--max-generation-tokens", type=at_least(1), default=100, metavar="N", help="tokens of a reply at most"
@@ -79,45 +75,38 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Take part until the room ends or a signal comes; exit code 0 then, else the reason on stderr."""
-    flags = parser().parse_args(argv)
+    flags = _parsed(argv)
     return run_async(until_stopped(_run(flags)))
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    flags = parser().parse_args(argv)
+    if not flags.name and not flags.personas:
+        parser().error("the following arguments are required: --name (or --personas)")
+    return flags
 
 
 async def _run(flags: argparse.Namespace) -> int:
     set_up_logging(flags.log_level, flags.log_file)
     set_up_tracing(flags.trace, "palaver-client")
-    seats = _seats(flags)
-    backend = Backend(flags, default="hf")
+    seats = seats_of(flags)
+    backend = Backend(flags, default="hf", adapters=adapters_of(seats, flags))
     try:
         return await _take_part(flags, seats, backend)
     finally:
         await backend.close()
 
 
-def _seats(flags: argparse.Namespace) -> list[_Seat]:
-    """Who sits where; raises `ConfigError` naming the file that cannot be read."""
-    texts = [prompt_text(flags.prompt_file)] if flags.prompt_file else []
-    texts += [flags.initial_prompt] if flags.initial_prompt else []
-    name = tidy_name(flags.name)
-    seats = [_Seat(name, "\n\n".join(texts) or _PERSONA.format(name=name))]
-    for persona in flags.persona:
-        name, colon, path = persona.partition(":")
-        if not colon or not path:
-            raise ConfigError(f"--persona {persona!r} must be NAME:FILE")
-        seats.append(_Seat(tidy_name(name), prompt_text(path)))
-    if len({key_of(seat.name) for seat in seats}) < len(seats):
-        raise ConfigError("--persona: every seat needs a name of its own")
-    return seats
-
-
-async def _take_part(flags: argparse.Namespace, seats: Sequence[_Seat], backend: Backend) -> int:
+async def _take_part(flags: argparse.Namespace, seats: Sequence[Seat], backend: Backend) -> int:
     async with contextlib.AsyncExitStack() as stack:
         participants = []
         for seat in seats:
             link = await stack.enter_async_context(_link(flags, seat.name, backend))
-            settings = _settings(flags, seat.persona, backend)
-            participants.append(Participant(link, settings, change_model=backend.open))
-        loading = asyncio.create_task(_load(flags.model, backend, participants))
+            settings = _settings(flags, seat, backend)
+            change = partial(backend.open, adapter=seat.adapter(flags))
+            participants.append(Participant(link, settings, change_model=change))
+        adapters = [seat.adapter(flags) for seat in seats]
+        loading = asyncio.create_task(_load(flags.model, backend, list(zip(participants, adapters, strict=True))))
         try:
             results = await asyncio.gather(*(each.run() for each in participants), return_exceptions=True)
         finally:
@@ -147,25 +136,25 @@ def _link(flags: argparse.Namespace, name: str, backend: Backend) -> Link:
     return Link(flags.server, join, proxy=flags.proxy)
 
 
-def _settings(flags: argparse.Namespace, persona: str, backend: Backend) -> Settings:
+def _settings(flags: argparse.Namespace, seat: Seat, backend: Backend) -> Settings:
     return Settings(
-        persona=persona,
-        temperature=flags.temperature,
-        max_tokens=flags.max_generation_tokens,
-        history=flags.history_length,
+        persona=seat.persona,
+        temperature=seat.setting("temperature", flags),
+        max_tokens=seat.setting("max_generation_tokens", flags),
+        history=seat.setting("history_length", flags),
         context_tokens=backend.context_tokens,
-        delay=flags.delay,
-        seed=flags.seed,
+        delay=seat.setting("delay", flags),
+        seed=seat.setting("seed", flags),
     )
 
 
-async def _load(name: str, backend: Backend, participants: Sequence[Participant]) -> None:
+async def _load(name: str, backend: Backend, sitting: Sequence[tuple[Participant, str]]) -> None:
     """Open the model while its seats are taken already; where that fails, they leave with the reason."""
     loop = asyncio.get_running_loop()
 
     def tell(text: str, progress: float | None) -> None:
         logger.info("%s", text)
-        for participant in participants:
+        for participant, _ in sitting:
             participant.link.send(Status(state="loading", text=text[:500], progress=progress))
 
     def tell_from_thread(text: str, progress: float | None) -> None:
@@ -173,9 +162,9 @@ async def _load(name: str, backend: Backend, participants: Sequence[Participant]
             loop.call_soon_threadsafe(tell, text, progress)
 
     try:
-        for participant in participants:
-            participant.ready(await backend.open(name, tell_from_thread))
+        for participant, adapter in sitting:
+            participant.ready(await backend.open(name, tell_from_thread, adapter=adapter))
     except Exception as error:
-        for participant in participants:
+        for participant, _ in sitting:
             participant.finish(f"its model could not be loaded: {error}")
         raise

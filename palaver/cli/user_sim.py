@@ -128,7 +128,7 @@ async def _user(flags: argparse.Namespace, backend: Backend, instructions: str) 
         return OpenAIUserModel(flags.model, instructions, base_url=flags.api_base)
     if isinstance(backend.factory, type) and issubclass(backend.factory, UserModel):
         return backend.factory(instructions)
-    return SimulatedUser(await backend.open(flags.model), instructions)
+    return SimulatedUser(await backend.open(flags.model, adapter=next(iter(flags.lora), "")), instructions)
 
 
 def _who(flags: argparse.Namespace) -> tuple[Persona | None, str, tuple[str, ...]]:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from palaver.cli import backends, client
+from palaver.cli.seats import adapters_of, seats_of
 from palaver.core.errors import ConfigError, ModelError
 from palaver.core.prompt import own_words
 from palaver.hub.auth import SharedSecret
 from palaver.models.model import ChatMessage
 from palaver.models.scripted import ScriptedModel
 from tests.hubs import Member, joined, running
+from tests.models.tiny_llama import save_adapter, save_tiny_llama
 from tests.processes import ROOT, program
 
 
@@ -65,7 +67,7 @@ def test_flags_and_defaults_are_those_of_the_model_client() -> None:
 def test_a_name_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     """A2.2"""
     with pytest.raises(SystemExit) as ended:
-        client.parser().parse_args([])
+        client.main([])
     assert ended.value.code == 2 and "--name" in capsys.readouterr().err
 
 
@@ -90,10 +92,10 @@ def test_a_prompt_file_is_also_looked_for_among_the_shipped_ones(tmp_path: Path,
 
 def test_personality_comes_from_the_file_then_from_the_flag_and_each_seat_has_its_own() -> None:
     """2.7"""
-    sage, tinker = client._seats(flags("--prompt-file", "sage.txt", "--initial-prompt", "Hm.", "--persona", "T:poet"))
+    sage, tinker = seats_of(flags("--prompt-file", "sage.txt", "--initial-prompt", "Hm.", "--persona", "T:poet"))
     assert sage.persona == f"{backends.prompt_text('sage')}\n\nHm."
     assert (tinker.name, tinker.persona) == ("T", backends.prompt_text("poet"))
-    assert "You are Bot" in client._seats(flags())[0].persona
+    assert "You are Bot" in seats_of(flags())[0].persona
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,56 @@ def test_personality_comes_from_the_file_then_from_the_flag_and_each_seat_has_it
 def test_a_personality_that_cannot_be_had_is_named(wrong: Sequence[str], text: str) -> None:
     """A2.16"""
     with pytest.raises(ConfigError, match=text):
-        client._seats(flags(*wrong))
+        [seat.persona for seat in seats_of(flags(*wrong))]
+
+
+LISTED = """
+- name: Zen  Sage
+  prompt_file: sage
+  lora: ./sage-adapter
+  temperature: 0
+- name: TinkerBot
+  initial_prompt: You tinker.
+  max_generation_tokens: 20
+  seed: 4
+"""
+
+
+def test_a_yaml_list_seats_personas_with_adapters_and_settings_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "party.yaml"
+    path.write_text(LISTED)
+    told = client.parser().parse_args(["--personas", str(path), "--lora", "common", "--max-generation-tokens", "50"])
+    sage, tinker = seats_of(told)
+    assert (sage.name, sage.persona) == ("Zen Sage", backends.prompt_text("sage"))
+    assert (sage.setting("temperature", told), tinker.setting("temperature", told)) == (0, 0.7)
+    assert (sage.setting("max_generation_tokens", told), tinker.setting("max_generation_tokens", told)) == (50, 20)
+    assert (sage.adapter(told), tinker.adapter(told)) == ("./sage-adapter", "common")
+    assert adapters_of([sage, tinker], told) == ["common", "./sage-adapter"]
+    assert [seat.name for seat in seats_of(flags("--personas", str(path)))] == ["Bot", "Zen Sage", "TinkerBot"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: Sage", "must be a list of seats"),
+        ("[]", "must be a list of seats"),
+        ("- nme: Sage", "seat 0, name: Field required; seat 0, nme: Extra inputs.*known keys: name, prompt_file"),
+        ("- {name: A}\n- {name: B, temperature: -1}", "seat 1, temperature"),
+        ("- Sage", "seat 0, it:"),
+        ("- name: [", "is no YAML"),
+        ("- name: bOT", "a name of its own"),
+    ],
+)
+def test_a_list_of_personas_that_cannot_be_says_which_seat_and_key(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "party.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        seats_of(flags("--personas", str(path)))
+
+
+def test_an_adapter_without_a_local_model_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"adapter x \(--lora\) needs a local model"):
+        backends.Backend(flags("--lora", "x", "--api-base", "http://127.0.0.1:9/v1"), default="hf")
 
 
 # --- backends ---------------------------------------------------------------------------------------------------------
@@ -194,6 +245,37 @@ async def test_two_seats_share_one_model_in_one_process() -> None:
             running_.signal(signal.SIGTERM)
             assert await running_.exit() == 0
         assert running_.output.count("reading tiny") == 1
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+@pytest.mark.system
+async def test_each_persona_of_a_list_speaks_through_its_own_adapter(tmp_path: Path) -> None:
+    """Two adapters on one base, loaded once; at temperature 0 the same question gets two answers."""
+    pytest.importorskip("peft")
+    base = save_tiny_llama(tmp_path / "base")
+    for name, seed in (("red", 1), ("blue", 2)):
+        save_adapter(tmp_path / name, seed)
+    seats = "\n".join(f"- {{name: {n}, lora: {tmp_path / n}, initial_prompt: You., seed: 1}}" for n in ("red", "blue"))
+    (tmp_path / "party.yaml").write_text(seats)
+    async with running() as hub, joined(hub.url, "Ann", deltas=False) as ann:
+        model = ("--model", str(base), "--temperature", "0", "--max-generation-tokens", "12", "--threads", "1")
+        party = ("--personas", str(tmp_path / "party.yaml"), "--server", hub.url)
+        async with program("client.py", *party, *model) as running_:
+            for _ in range(2):
+                await ann.until("presence", state="ready")
+            await ann.command("/policy simultaneous")
+            await ann.say("tell me about rain")
+            said = {}
+            for _ in range(2):
+                message = await ann.until("message", role="model")
+                said[message["from"]] = message
+            running_.signal(signal.SIGTERM)
+            assert await running_.exit() == 0
+        assert running_.output.count(f"reading {base}") == 1
+    assert {name: message["meta"]["adapter"] for name, message in said.items()} == {
+        name: str(tmp_path / name) for name in ("red", "blue")
+    }
+    assert said["red"]["content"] != said["blue"]["content"]
 
 
 @pytest.mark.system

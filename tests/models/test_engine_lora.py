@@ -4,34 +4,22 @@ import asyncio
 from pathlib import Path
 
 import pytest
-import torch
 
 from palaver.core.errors import ModelError
 from palaver.models.hf import HFModel, LocalWeights, load
 from palaver.models.model import ChatMessage
-from tests.models.tiny_llama import make_model
+from tests.models.tiny_llama import save_adapter
 
-peft = pytest.importorskip("peft")
+pytest.importorskip("peft")
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
 
 TALK: list[ChatMessage] = [{"role": "user", "content": "What do you think about tea?"}]
 
 
-def make_adapter(folder: Path, seed: int) -> str:
-    """A random adapter strong enough to change what is said."""
-    base = make_model()
-    torch.manual_seed(seed)
-    config = peft.LoraConfig(
-        r=4, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
-    )
-    peft.get_peft_model(base, config).save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return [make_adapter(tmp_path_factory.mktemp(name), seed) for seed, name in enumerate(("poet", "cynic"))]
+    return [save_adapter(tmp_path_factory.mktemp(name), seed) for seed, name in enumerate(("poet", "cynic"))]
 
 
 @pytest.fixture(scope="module")

@@ -82,3 +82,16 @@ def greedy(model: LlamaForCausalLM, tokens: Sequence[int], count: int, ends: Seq
             logits = model(torch.tensor([[*tokens, *said]]), use_cache=False).logits[0, -1]
             said.append(int(logits.argmax()))
     return said
+
+
+def save_adapter(folder: Path, seed: int) -> str:
+    """A random LoRA adapter strong enough to change what is said."""
+    import peft
+
+    base = make_model()
+    torch.manual_seed(seed)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
+    )
+    peft.get_peft_model(base, config).save_pretrained(folder)
+    return str(folder)
