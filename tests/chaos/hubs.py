@@ -1,0 +1,108 @@
+"""Hubs as processes that are killed, stopped and started again, and what their log holds in the end."""
+
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from palaver.core import room
+from palaver.core.effects import Publish, Rewrite
+from palaver.core.message import Message
+from palaver.core.state import RoomState
+from palaver.core.transcript import from_lines
+from palaver.hub.log import Log
+from palaver.hub.sqlite_log import SqliteLog
+from tests.processes import Program, hub_process
+
+ROOM: Final = "main"
+
+
+class HubProcess:
+    """`server.py`, in one life after the other; each may listen on another port."""
+
+    def __init__(self, folder: Path, flags: tuple[str, ...]) -> None:
+        self.folder, self._flags = folder, flags
+        self.port = 0
+        self.lives = 0
+        self._program: Program | None = None
+        self._life = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Begin a life and wait until it listens."""
+        url, self._program = await self._life.enter_async_context(hub_process(self.folder, *self._flags))
+        self.port = int(url.rpartition(":")[2])
+        self.lives += 1
+
+    async def kill(self) -> None:
+        """SIGKILL, in the midst of whatever it does."""
+        self.signal(signal.SIGKILL)
+        await self._life.aclose()
+
+    async def stop(self) -> tuple[int, str]:
+        """SIGTERM; its exit code and what it printed in this life."""
+        assert self._program is not None
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        code = await self._program.exit(30)
+        output = self._program.output
+        await self._life.aclose()
+        return code, output
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to a life that has not ended."""
+        if self._program is not None and self._program.process.returncode is None:
+            self._program.signal(number)
+
+    def transcript(self) -> list[Message]:
+        """What this hub's transcript holds."""
+        path = self.folder / "logs" / f"{ROOM}.jsonl"
+        return list(from_lines(path.read_bytes().splitlines())) if path.exists() else []
+
+
+class Network:
+    """The hubs of one run and the log that they share; `open_log` opens that log for reading, once they have ended."""
+
+    def __init__(self, hubs: list[HubProcess], open_log: Callable[[], Log]) -> None:
+        self.hubs, self._open_log = hubs, open_log
+
+    async def truth(self) -> list[Message]:
+        """What the log says was said, found by applying it from its beginning."""
+        log = self._open_log()
+        await log.open()
+        try:
+            return await said_in(log)
+        finally:
+            await log.close()
+
+
+Networks = Callable[[Path, int], AbstractAsyncContextManager[Network]]
+"""Gives so many hubs (not yet started) with their files below a folder."""
+
+
+@asynccontextmanager
+async def on_sqlite(folder: Path, hubs: int) -> AsyncIterator[Network]:
+    """One hub on the embedded log."""
+    assert hubs == 1, "the embedded log carries one hub"
+    hub = HubProcess(folder, FLAGS)
+    try:
+        yield Network([hub], lambda: SqliteLog(folder / "data"))
+    finally:
+        await hub.kill()
+
+
+FLAGS: Final = ("--hop-limit", "0", "--lease", "20", "--history", "5")
+
+
+async def said_in(log: Log) -> list[Message]:
+    """Every message of the room, as the rules make them from the log's entries."""
+    state, said = RoomState(name=ROOM), {}
+    state.floor.hop_limit = 0
+    state.floor.lease = 20.0
+    while entries := await log.read(ROOM, state.applied):
+        for position, entry in entries:
+            for effect in room.apply(state, entry):
+                if isinstance(effect, Publish | Rewrite):
+                    said[effect.message.seq] = effect.message
+            state.applied = position
+    return list(said.values())
