@@ -36,6 +36,8 @@ bench: install
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/pause.py
 	$(BIN)/python benchmarks/conversations.py
+	$(BIN)/python benchmarks/chaos.py
+	$(BIN)/python benchmarks/restart.py
 
 docs: install
 	$(BIN)/python tools/make_docs.py

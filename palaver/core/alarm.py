@@ -1,6 +1,7 @@
 """The loop and collapse alarm: says when agents repeat themselves or each other. Thresholds are settings."""
 
 import zlib
+from functools import lru_cache
 from typing import Any, Final
 
 from palaver.core import floor, notices
@@ -78,6 +79,7 @@ def overlap(one: str, other: str, size: int = 3) -> float:
     return len(first & second) / len(first)
 
 
-def _grams(text: str, size: int) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=256)  # each message is compared with the few before it
+def _grams(text: str, size: int) -> frozenset[tuple[str, ...]]:
     words = text[-LOOKED_AT:].casefold().split()
-    return {tuple(words[place : place + size]) for place in range(len(words) - size + 1)}
+    return frozenset(zip(*(words[place:] for place in range(size)), strict=False))

@@ -36,9 +36,9 @@ def decide(state: RoomState, out: list[Effect]) -> None:
         return
     policy = policy_of(state)
     for _ in range(64):  # a policy may grant one after another; it never needs more
-        if floor.grants and not policy.concurrent:
+        if (floor.grants and not policy.concurrent) or nobody_is_owed(state, policy):
             return
-        decision = _next(state, policy)
+        decision = next_by(state, policy)
         granted = [key for key in decision.speakers if key in state.members and grant(state, out, key, decision.reason)]
         if decision.select:
             grant(state, out, decision.select, decision.reason, choices=decision.choices)
@@ -46,7 +46,20 @@ def decide(state: RoomState, out: list[Effect]) -> None:
             return
 
 
-def _next(state: RoomState, policy: Policy) -> Decision:
+def nobody_is_owed(state: RoomState, policy: Policy) -> bool:
+    """Whether it is plain that nobody gets the floor: a look at who owes, where the policy gives it to nobody else.
+
+    Most entries change nothing for the floor; with this look a replay takes half the time.
+    """
+    floor = state.floor
+    if not policy.owing_only or floor.hands or floor.reserved_turns > 0:
+        return False
+    grants, members = floor.grants, state.members
+    return not any(key not in grants and key in members and owes(state, one) for key, one in state.records.items())
+
+
+def next_by(state: RoomState, policy: Policy) -> Decision:
+    """Who gets the floor next: whom the moderator keeps it for, who asked for it, or whom the policy says."""
     floor = state.floor
     now = situation(state)
     able = {candidate.key: candidate for candidate in now.candidates}
@@ -66,14 +79,15 @@ def _next(state: RoomState, policy: Policy) -> Decision:
 
 def situation(state: RoomState) -> Situation:
     """What a policy gets to see now."""
-    floor = state.floor
+    floor, moment = state.floor, state.now
     bids = {key_of(hand.name): hand.urgency for hand in floor.hands}
     candidates: list[Candidate] = []
     everyone: list[Candidate] = []
     models = 0
     for key, member, record in state.agents():
-        silenced = member.away or record.is_muted(state.now) or budgets.is_spent(state, record)
-        waits: Waits = "" if silenced or record.slow_until <= state.now else "slow"
+        limited = record.budget or state.budget
+        silenced = member.away or record.is_muted(moment) or (limited and budgets.is_spent(state, record))
+        waits: Waits = "" if silenced or record.slow_until <= moment else "slow"
         if not silenced and not member.ready:
             waits = "loading"
         one = Candidate(
@@ -110,10 +124,11 @@ def draw(state: RoomState) -> float:
 
 def owes(state: RoomState, record: Record) -> bool:
     """Whether somebody else said something to all that this participant has not answered or passed on."""
-    if record.deafened:
+    heard = record.heard
+    if record.deafened or heard >= state.seq:
         return False
     for message in reversed(state.history):
-        if message.seq <= record.heard:
+        if message.seq <= heard:
             return False
         if message.to is None and message.redacted is None and not same_name(message.sender, record.name):
             return True

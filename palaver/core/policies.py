@@ -83,6 +83,8 @@ class Policy:
     """Messages are kept back until everybody who has the floor has spoken."""
     takes_hands: bool = True
     """Raised hands come before what it decides; otherwise it alone decides what becomes of them."""
+    owing_only: bool = True
+    """It gives the floor only to those who owe an answer, and remembers nothing while nobody does."""
 
 
 def _owing(situation: Situation) -> list[Candidate]:
@@ -307,7 +309,7 @@ POLICIES: dict[str, Policy] = {
         Policy("round_robin", round_robin, "in order of arrival, or as `order` names them", {"order": []}),
         Policy("random", random_order, "drawn from all who have something to answer", {"seed": 0}),
         Policy("pooled", pooled, "everyone once in each round, in random order"),
-        Policy("mention", mention, "whoever the last message names", {"fallback": "round_robin"}),
+        Policy("mention", mention, "whoever the last message names", {"fallback": "round_robin"}, owing_only=False),
         Policy("chair", chair, "whom the moderator grants it", takes_hands=False),
         Policy("bid", bid, "the highest bid", {"threshold": 0.1}, takes_hands=False),
         Policy(
@@ -318,7 +320,9 @@ POLICIES: dict[str, Policy] = {
             sealed=True,
         ),
         Policy("selector", selector, "whom a model names", {"by": "", "attempts": 2, "no_repeat": True}),
-        Policy("debate", debate, "phases with speakers and limits", {"phases": []}, takes_hands=False),
+        Policy(
+            "debate", debate, "phases with speakers and limits", {"phases": []}, takes_hands=False, owing_only=False
+        ),
     )
 }
 

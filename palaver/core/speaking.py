@@ -119,8 +119,8 @@ def enforce_budgets(state: RoomState, out: list[Effect]) -> None:
         if used >= 1 and floor.pause(state, out, "budget spent"):
             text = "the room's budget is spent: paused; /budget all sets a new one"
             out.append(Announce(notices.notice(state, text, level="warning", code="budget")))
-    for key, _, record in state.agents():
-        if not record.budget:
+    for key, record in state.records.items():
+        if not record.budget or key not in state.members or state.members[key].role not in AGENTS:
             continue
         used = budgets.share(budgets.spent_by(state, record), record.budget)
         record.warned = _warn(state, out, record.name, used, record.warned)

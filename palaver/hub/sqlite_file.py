@@ -145,22 +145,15 @@ class SqliteFile:
 
     def _write_published(self, published: dict[str, Lines]) -> None:
         for room, lines in published.items():
-            fresh: Lines = []
             last = self._last_published(room)
+            fresh: dict[int, bytes] = {}
+            again: dict[int, bytes] = {}
             for seq, line in lines:
-                if seq > last:
-                    fresh.append((seq, line))
-                    last = seq
-                else:
-                    fresh = self._flush(room, fresh)
-                    self._replace(room, seq, line)
-            self._flush(room, fresh)
-            self._last[room] = last
-
-    def _flush(self, room: str, fresh: Lines) -> Lines:
-        if fresh:
-            self._insert("messages", room, fresh)
-        return []
+                (fresh if seq > last else again)[seq] = line
+            self._merge(room, sorted(again.items()))
+            if fresh:
+                self._insert("messages", room, sorted(fresh.items()))
+                self._last[room] = max(fresh)
 
     def _last_published(self, room: str) -> int:
         if room not in self._last:
@@ -168,19 +161,25 @@ class SqliteFile:
             self._last[room] = int(self._database.execute(query, (self._room_id(room),)).fetchone()[0] or 0)
         return self._last[room]
 
-    def _replace(self, room: str, seq: int, line: bytes) -> None:
-        """Put a new line in the place of an old one: after a redaction, or when the log is replayed."""
+    def _merge(self, room: str, lines: Lines) -> None:
+        """Put lines into the blocks that hold their numbers: after a redaction, or when the log is replayed."""
         ident = self._room_id(room)
-        row = self._database.execute(
-            "SELECT last, first, block FROM messages WHERE room = ? AND last >= ? ORDER BY last LIMIT 1", (ident, seq)
-        ).fetchone()
-        if row is None or row[1] > seq:
-            return
-        found = dict(_split(row[2]))
-        found[seq] = line
-        self._database.execute(
-            "UPDATE messages SET block = ? WHERE room = ? AND last = ?", (_join(sorted(found.items())), ident, row[0])
-        )
+        while lines:
+            row = self._database.execute(
+                "SELECT last, first, block FROM messages WHERE room = ? AND last >= ? ORDER BY last LIMIT 1",
+                (ident, lines[0][0]),
+            ).fetchone()
+            if row is None:
+                return
+            last, _, block = row
+            new = {seq: line for seq, line in lines if seq <= last}
+            lines = lines[len(new) :]
+            merged = sorted({**dict(_split(block)), **new}.items())
+            if (joined := _join(merged)) != block:
+                self._database.execute(
+                    "UPDATE messages SET first = ?, block = ? WHERE room = ? AND last = ?",
+                    (merged[0][0], joined, ident, last),
+                )
 
     def _insert(self, table: str, room: str, lines: Lines) -> None:
         block = _join(lines)

@@ -12,6 +12,7 @@ from palaver.core.effects import Announce, Effect, Publish, Reply
 from palaver.core.entry import Entry, decode_entry, encode_entry
 from palaver.core.errors import ProtocolError
 from palaver.core.message import AGENTS
+from palaver.core.policies import POLICIES
 from palaver.core.protocol import Ack, Command, Nack, Say
 from palaver.core.state import RoomState, decode_state, encode_state
 from tests.core.crowd import carry_out, seated
@@ -37,6 +38,20 @@ def test_any_log_replays_to_the_same_state_and_effects_byte_for_byte(steps: list
         other.applied += 1
         assert as_bytes(again) == as_bytes(effects), entry
         assert encode_state(other) == encode_state(one), entry
+
+
+@relaxed
+@given(steps=logs, policy=st.sampled_from(sorted(POLICIES)))
+def test_where_nobody_is_owed_no_policy_would_give_the_floor(steps: list[Step], policy: str) -> None:
+    """The short look that spares most entries the long one changes neither who speaks nor what is remembered."""
+    state = seated()
+    for _ in carry_out(state, steps):
+        state.floor.policy, state.floor.params = policy, {}
+        before = encode_state(state)
+        if floor.nobody_is_owed(state, POLICIES[policy]):
+            decision = floor.next_by(state, POLICIES[policy])
+            assert (decision.speakers, decision.select) == ((), "")
+            assert encode_state(state) == before
 
 
 @relaxed

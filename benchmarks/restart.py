@@ -1,0 +1,180 @@
+"""How fast a room of a million entries is back: from its snapshot, and by replaying all of its log.
+
+The log is written as a busy hub writes it: mostly words of moderators and of models that were granted a turn, with
+passes, raised hands, commands, comings and goings between. A hub then opens the room over it, as on a restart.
+
+    python benchmarks/restart.py [--entries 1000000] [--json]
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from palaver.core import room
+from palaver.core.entry import Entry, Joined, Left, Logged
+from palaver.core.message import Role
+from palaver.core.protocol import Command, FloorRequest, Pass, Say
+from palaver.core.state import RoomState, encode_state
+from palaver.hub.hub import Hub
+from palaver.hub.sqlite_log import SqliteLog
+
+ROOM: Final = "main"
+START: Final = 1_700_000_000.0
+PEOPLE: Final = ("Ann", "Bob", "Cleo")
+MODELS: Final = ("Zen Sage", "TinkerBot", "Poet", "Historian")
+WORDS: Final = ("what", "the", "hub", "orders", "room", "decides", "and", "everybody", "hears", "it", "in", "order")
+BLOCK: Final = 2000
+"""Entries handed over together."""
+SNAPSHOT_BAR: Final = 2.0
+REPLAY_BAR: Final = 100_000
+
+
+class Talk:
+    """A conversation made entry by entry, as the rules allow it: models speak under the turns they are granted."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.state = RoomState(name=ROOM)
+        self._dice = random.Random(seed)
+        self._count = 0
+        self._now = START
+        self._roles: dict[str, Role] = {}
+
+    def entries(self, count: int) -> Iterator[Entry]:
+        """So many entries; the first ones seat everybody."""
+        for name in (*PEOPLE, *MODELS):
+            self._roles[name] = "moderator" if name in PEOPLE else "model"
+            yield self._taken(name, Joined(hub="hub", seed=7))
+        yield self._taken("Ann", Command(id="hops", text="/hops 0"))
+        while self._count < count:
+            yield self._next()
+
+    def _next(self) -> Entry:
+        holders = list(self.state.floor.grants.values())
+        what = self._dice.random()
+        if holders and what < 0.62:
+            given = self._dice.choice(holders)
+            if what < 0.03:
+                return self._taken(given.name, Pass(turn=given.turn, reason="nothing to add"))
+            meta = {"model": "tiny", "prompt_tokens": 800, "completion_tokens": 40, "seconds": 0.8}
+            return self._taken(given.name, Say(id=self._ident(), content=self._text(), turn=given.turn, meta=meta))
+        if what < 0.64:
+            return self._taken(self._dice.choice(MODELS), FloorRequest(urgency=0.5))
+        if what < 0.65:
+            return self._taken("Ann", Command(id=self._ident(), text=f"/topic {self._text()}"))
+        if what < 0.66:
+            return self._come_or_go(self._dice.choice(MODELS))
+        return self._taken(self._dice.choice(PEOPLE), Say(id=self._ident(), content=self._text()))
+
+    def _come_or_go(self, name: str) -> Entry:
+        member = self.state.members.get(name.casefold())
+        left = Left(connection=member.connection, reason="left") if member else None
+        return self._taken(name, left or Joined(hub="hub", seed=7))
+
+    def _ident(self) -> str:
+        return f"{self._dice.getrandbits(64):016x}"
+
+    def _text(self) -> str:
+        return " ".join(self._dice.choices(WORDS, k=self._dice.randrange(4, 30)))
+
+    def _taken(self, name: str, frame: Logged) -> Entry:
+        self._count += 1
+        self._now += self._dice.random() * 0.2
+        session = f"session of {name}"
+        entry = Entry(
+            id=f"e.{self._count}",
+            room=ROOM,
+            session=session,
+            name=name,
+            role=self._roles[name],
+            time=self._now,
+            frame=frame,
+        )
+        room.apply(self.state, entry)
+        return entry
+
+
+async def write(folder: Path, count: int) -> bytes:
+    """Write the log; the room's state at its end comes back."""
+    log = SqliteLog(folder)
+    await log.open()
+    talk = Talk()
+    for number, entry in enumerate(talk.entries(count), 1):
+        log.append(entry)
+        if number % BLOCK == 0:
+            await asyncio.sleep(0)
+            await log.room_made()
+    await log.read(ROOM, count)  # all is written once this is answered
+    talk.state.applied = count
+    await log.close()
+    return encode_state(talk.state)
+
+
+async def opened(folder: Path) -> tuple[float, bytes]:
+    """Seconds until a hub has the room, and the room's state."""
+    log = SqliteLog(folder)
+    hub = Hub(log=log, archive=log, name="later")  # so that nobody is sent away, and the states can be compared
+    started = time.perf_counter()
+    await hub.open()
+    host = await hub.room(ROOM)
+    lasted = time.perf_counter() - started
+    applied = host.state.applied
+    state = encode_state(host.state)
+    assert applied, "the room is empty"
+    await hub.close()  # keeps a snapshot
+    return lasted, state
+
+
+async def measure(count: int) -> dict[str, float]:
+    """Write a log, replay it whole, then open it from the snapshot which that left."""
+    with tempfile.TemporaryDirectory(prefix="restart-") as name:
+        folder = Path(name)
+        started = time.perf_counter()
+        written = await write(folder, count)
+        print(f"{count:,} entries written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+        replay, replayed = await opened(folder)
+        snapshot, restored = await opened(folder)
+        size = await asyncio.to_thread(lambda: sum(path.stat().st_size for path in folder.iterdir()))
+    if not written == replayed == restored:
+        raise SystemExit("the room that came back is not the room that was")
+    return {
+        "entries": count,
+        "replay_s": replay,
+        "replayed_per_s": count / replay,
+        "snapshot_s": snapshot,
+        "mib": size / 2**20,
+    }
+
+
+def main() -> int:
+    """Measure and print; 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
+    options = parser.parse_args()
+    figures = asyncio.run(measure(options.entries))
+    if options.json:
+        print(json.dumps(figures))
+        return 0
+    rate, seconds = figures["replayed_per_s"], figures["snapshot_s"]
+    print(f"{options.entries:,} entries, {figures['mib']:,.0f} MiB with the archive")
+    print(f"{verdict(seconds < SNAPSHOT_BAR)}  back from the snapshot, s: {seconds:.2f} (< {SNAPSHOT_BAR:g})")
+    print(f"{verdict(rate >= REPLAY_BAR)}  replayed in full, entries/s: {rate:,.0f} (>= {REPLAY_BAR:,})")
+    return 0 if seconds < SNAPSHOT_BAR and rate >= REPLAY_BAR else 1
+
+
+def verdict(held: bool) -> str:
+    """As in `benchmarks/fanout.py`."""
+    return "   met" if held else "MISSED"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
