@@ -10,9 +10,11 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from palaver.core.limits import Limits
 from palaver.core.state import RoomState
-from palaver.hub.auth import SharedSecret
+from palaver.hub.auth import Auth, SharedSecret
 from palaver.hub.hub import Hub
+from palaver.hub.limits import Gate
 from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
 from palaver.hub.transcripts import Transcripts
@@ -35,16 +37,20 @@ async def running(
     folder: Path | None = None,
     *,
     port: int = 0,
-    auth: SharedSecret | None = None,
+    auth: Auth | None = None,
+    limits: Limits | None = None,
+    gate: Gate | None = None,
     transcripts: Path | None = None,
     defaults: Callable[[RoomState], None] = lambda state: None,
     **options: Any,
 ) -> AsyncIterator[RunningHub]:
-    """A hub over a log in `folder` (in memory without one)."""
+    """A hub over a log in `folder` (in memory without one); members may send as fast as they like."""
     log = SqliteLog(folder)
     written = Transcripts(transcripts) if transcripts else None
-    hub = Hub(log=log, archive=log, transcripts=written, defaults=defaults, **options)
-    async with listening(hub, auth or SharedSecret(), port=port) as server:
+    hub = Hub(
+        log=log, archive=log, transcripts=written, defaults=defaults, limits=limits or Limits(frames=0), **options
+    )
+    async with listening(hub, auth or SharedSecret(), port=port, gate=gate) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield RunningHub(f"ws://127.0.0.1:{port}", hub, port)
 

@@ -85,6 +85,7 @@ async def program(
 async def hub_process(folder: Path, *flags: str, port: int = 0) -> AsyncIterator[tuple[str, Program]]:
     """`server.py` with its data and transcripts below `folder`; its URL and the program."""
     where = ("--data-dir", str(folder / "data"), "--transcripts", str(folder / "logs"))
-    async with program("server.py", "--port", str(port), *where, *flags) as running:
+    fast = ("--max-frame-rate", "0")
+    async with program("server.py", "--port", str(port), *where, *fast, *flags) as running:
         url = (await running.until(r"ws://[\d.]+:\d+"))[0]
         yield url, running

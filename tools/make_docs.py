@@ -35,6 +35,7 @@ CLOSE_MEANINGS = {
     Close.SLOW: "the connection did not read what it was sent; come back and catch up",
     Close.TAKEN_OVER: "the same session joined on another connection",
     Close.LOG_UNAVAILABLE: "the log cannot take entries at present",
+    Close.TOO_MANY: "more connections or joins than the hub takes from one address",
     Close.BAD_FRAME: "the first frame is no `join`, or frames are not JSON text",
     Close.NAME_TAKEN: "somebody else sits under that name (letter case does not count)",
     Close.ACCESS_DENIED: "token, role or origin are not admitted, or the hub opens no more rooms",
@@ -42,6 +43,8 @@ CLOSE_MEANINGS = {
     Close.BANNED: "a moderator keeps this name out",
     Close.ROOM_ENDED: "the conversation has ended",
     Close.JOIN_TIMEOUT: "no `join` came in time",
+    Close.TOKEN_EXPIRED: "the token that was joined with has come to its end",
+    Close.FLOOD: "the member went on sending although it was refused for sending too much",
 }
 
 HEAD = f"""# The protocol

@@ -24,7 +24,7 @@ def create_app(
     title: str = "Palaver",
 ) -> FastAPI:
     """The application; the service is entered before requests come. `local_only` refuses other machines."""
-    door = Door(Access(service.auth, local_only=local_only), limit)
+    door = Door(Access(service.auth, local_only=local_only, denied=service.denied), limit)
     app = FastAPI(
         title=title,
         version=__version__,

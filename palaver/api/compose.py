@@ -17,6 +17,7 @@ from palaver.api.staging import Stage
 from palaver.api.store import INTERRUPTED
 from palaver.config import ConfigManager, ServerConfig
 from palaver.core.errors import ConfigError, PalaverError
+from palaver.core.limits import Limits
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
 from palaver.evaluation import PluginManager
@@ -96,6 +97,8 @@ def hub_of(config: ServerConfig) -> HubSettings:
         max_rooms=hub.max_rooms,
         token=hub.token,
         moderator_token=hub.moderator_token,
+        secret=hub.secret,
+        limits=Limits(**hub.limits.model_dump()),
         origins=hub.origins,
         defaults=defaults,
     )

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 
-from palaver.api.access import Access, Caller, RateLimit
+from palaver.api.access import Access, Deed, RateLimit
 from palaver.api.errors import Refusal, TooMany, Unauthorized
 from palaver.api.shapes import Problem
 from palaver.core.errors import LogUnavailable
+from palaver.hub.auth import Rights
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +26,21 @@ class Door:
         self.access = access
         self._limit = limit
 
-    def reader(self, authorization: Authorization = None) -> Caller:
-        """Whoever may watch; returns the most that this caller may be."""
-        return self.access.role_of(authorization)
+    def reader(self, request: Request, authorization: Authorization = None) -> Rights:
+        """Whoever may read what the path is about."""
+        return self._admit(request, authorization, "read")
 
-    def member(self, authorization: Authorization = None) -> None:
-        """Whoever may join a room."""
-        self.access.admit(authorization, "observer")
+    def member(self, request: Request, authorization: Authorization = None) -> Rights:
+        """Whoever may begin a conversation."""
+        return self._admit(request, authorization, "begin")
 
-    def moderator(self, authorization: Authorization = None) -> None:
-        """Whoever may steer a room."""
-        self.access.admit(authorization, "moderator")
+    def moderator(self, request: Request, authorization: Authorization = None) -> Rights:
+        """Whoever may steer the conversation that the path names."""
+        return self._admit(request, authorization, "steer")
+
+    def _admit(self, request: Request, authorization: str | None, deed: Deed) -> Rights:
+        client = request.client.host if request.client else ""
+        return self.access.admit(authorization, deed, request.path_params.get("ident"), client)
 
     def entered(self, request: Request) -> None:
         """Look at where a request comes from, and count it, unless it only asks whether the server lives."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,14 +21,16 @@ from palaver.api.shelf import Entry, Shelf
 from palaver.api.store import Record, Store, Unfinished
 from palaver.api.watching import WatchedArchive
 from palaver.core.errors import ConfigError
+from palaver.core.limits import Limits
 from palaver.core.message import Message
 from palaver.core.state import RoomState
-from palaver.hub.auth import SharedSecret
+from palaver.hub.auth import Why
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
 from palaver.hub.server import listening
 from palaver.hub.sqlite_file import Fsync
 from palaver.hub.sqlite_log import SqliteLog
+from palaver.hub.tokens import auth_of
 from palaver.hub.transcripts import Transcripts
 from palaver.scenes.actions import TYPES, ActionType
 from palaver.scenes.episode import EpisodeLog
@@ -52,7 +55,10 @@ class HubSettings:
     max_rooms: int = 1000
     token: str | None = None
     moderator_token: str | None = None
+    secret: str | None = None
+    """Signs tokens; see `palaver.hub.tokens`."""
     origins: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
     defaults: Callable[[RoomState], None] = lambda state: None
 
 
@@ -91,7 +97,9 @@ class Service:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings or ServiceSettings()
-        self.auth = SharedSecret(self.settings.hub.token, moderator=self.settings.hub.moderator_token)
+        at = self.settings.hub
+        self._own_token = secrets.token_urlsafe(32)
+        self.auth = auth_of(at.token, moderator=at.moderator_token, secret=at.secret, own=self._own_token)
         self.metrics = Metrics()
         self.counters = Counters(self.metrics.registry)
         self.shelf = Shelf(entries, default=default_model, counters=self.counters)
@@ -129,7 +137,7 @@ class Service:
                 runner=self._runner,
                 counters=self.counters,
                 url=self.url,
-                token=at.moderator_token or at.token,
+                token=self._own_token,
                 clock=self._clock,
                 on_end=self._ended,
             )
@@ -143,6 +151,11 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         self.stop()
         await self._stack.aclose()
+
+    def denied(self, why: Why, client: str) -> None:
+        """Count and log a caller of the API who was not admitted."""
+        self.metrics.denied.labels(why).inc()
+        logger.warning("a caller from %s was not let in: %s", client, why)
 
     def stop(self) -> None:
         """Whoever watches is told to go; the rest ends when the block is left."""
@@ -162,6 +175,7 @@ class Service:
             metrics=self.metrics,
             history=at.history,
             max_rooms=at.max_rooms,
+            limits=at.limits,
             defaults=at.defaults,
         )
 

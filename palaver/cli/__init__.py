@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "hub, two models and a simulated user on this machine, at once",
     "chat": "talk to one model, without a hub",
     "api": "conversations over HTTP: hub, models and evaluators in one process",
+    "token": "make a signed token: who may join, as what, where and until when",
     "check": "say whether a config can be used",
     "export": "a recorded conversation as HTML, Markdown, CSV, training data, …",
     "import": "a transcript of an IRC log or of OpenAI messages",

@@ -100,10 +100,11 @@ def set_up_logging(settings: LoggingConfig) -> None:
 
 def _check_openness(config: ServerConfig) -> bool:
     """Whether HTTP is for this machine only; raises `ConfigError` where the hub would be open to everybody."""
-    has_token = config.hub.token is not None or config.hub.insecure
+    has_token = config.hub.token is not None or config.hub.secret is not None or config.hub.insecure
     if not has_token and not is_loopback(config.hub.host):
         raise ConfigError(
-            f"hub.host {config.hub.host} is open to other machines: set PALAVER_TOKEN, or hub.insecure if you mean it"
+            f"hub.host {config.hub.host} is open to other machines: set PALAVER_TOKEN or PALAVER_SECRET, "
+            "or hub.insecure if you mean it"
         )
     if not has_token and not is_loopback(config.api.host):
         logger.warning("no token is set: requests from other machines are refused; set PALAVER_TOKEN to let them in")

@@ -16,14 +16,17 @@ from palaver.cli.common import (
     set_up_logging,
     set_up_tracing,
 )
+from palaver.cli.limits import add_limit_flags, limits_of
 from palaver.core.errors import ConfigError, LogUnavailable
+from palaver.core.limits import MOST_HISTORY
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
-from palaver.hub.auth import SharedSecret, is_loopback
+from palaver.hub.auth import Auth, is_loopback
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
 from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
+from palaver.hub.tokens import auth_of
 from palaver.hub.transcripts import Transcripts
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--transcripts", type=Path, default=Path("logs"), metavar="DIR", help="where ROOM.jsonl and ROOM.md are written"
     )
     flags.add_argument("--no-transcripts", action="store_true", help="write none")
-    flags.add_argument("--history", type=_count, default=50, metavar="N", help="past messages that a newcomer gets")
+    flags.add_argument("--history", type=_history, default=50, metavar="N", help="past messages that a newcomer gets")
     flags.add_argument("--policy", choices=list(POLICIES), default="open", help="floor policy of new rooms")
     flags.add_argument(
         "--hop-limit",
@@ -70,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
     flags.add_argument("--max-rooms", type=_count, default=1000, metavar="N", help="rooms that may be open")
+    add_limit_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)
     return flags
@@ -79,6 +83,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _history(text: str) -> int:
+    value = _count(text)
+    if value > MOST_HISTORY:
+        raise argparse.ArgumentTypeError(f"{value} is above {MOST_HISTORY}: they are kept in memory")
     return value
 
 
@@ -120,14 +131,15 @@ async def _serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _auth(arguments: argparse.Namespace) -> SharedSecret:
+def _auth(arguments: argparse.Namespace) -> Auth:
     token = arguments.token or os.environ.get("PALAVER_TOKEN") or None
-    moderator = os.environ.get("PALAVER_MODERATOR_TOKEN") or None
-    if token is None and not arguments.insecure and not is_loopback(arguments.host):
+    secret = os.environ.get("PALAVER_SECRET") or None
+    if token is None and secret is None and not arguments.insecure and not is_loopback(arguments.host):
         raise ConfigError(
-            f"--host {arguments.host} is open to other machines: set PALAVER_TOKEN, or say --insecure if you mean it"
+            f"--host {arguments.host} is open to other machines: set PALAVER_TOKEN or PALAVER_SECRET, "
+            "or say --insecure if you mean it"
         )
-    return SharedSecret(token, moderator=moderator)
+    return auth_of(token, moderator=os.environ.get("PALAVER_MODERATOR_TOKEN") or None, secret=secret)
 
 
 def _hub(arguments: argparse.Namespace) -> Hub:
@@ -150,5 +162,6 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         metrics=metrics,
         history=arguments.history,
         max_rooms=arguments.max_rooms,
+        limits=limits_of(arguments),
         defaults=defaults,
     )

@@ -16,6 +16,7 @@ from palaver.core.errors import ConfigError
 _NAMED: Final[Mapping[tuple[str, ...], str]] = {
     ("hub", "token"): "PALAVER_TOKEN",
     ("hub", "moderator_token"): "PALAVER_MODERATOR_TOKEN",
+    ("hub", "secret"): "PALAVER_SECRET",
 }
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from palaver.config.masking import masked
+from palaver.core.limits import MOST_HISTORY, Limits
 from palaver.core.policies import POLICIES
 
 KeyPath = tuple[str | int, ...]
@@ -140,6 +141,20 @@ class LoggingConfig(Section):
         return level.upper() if isinstance(level, str) else level
 
 
+_USUAL: Final = Limits()
+
+
+class LimitsConfig(Section):
+    """What the hub bears of one address and one member, as the flags of `palaver server`; 0 is no limit."""
+
+    connections: Annotated[int, Field(ge=0)] = _USUAL.connections
+    joins: Annotated[int, Field(ge=0)] = _USUAL.joins
+    unjoined: Annotated[int, Field(ge=0)] = _USUAL.unjoined
+    join_seconds: Annotated[float, Field(ge=0, lt=1e6)] = _USUAL.join_seconds
+    frames: Annotated[float, Field(ge=0, lt=1e9)] = _USUAL.frames
+    refusals: Annotated[int, Field(ge=0)] = _USUAL.refusals
+
+
 class HubConfig(Section):
     """The hub: the same settings as the flags of `palaver server`, with the same defaults."""
 
@@ -149,7 +164,7 @@ class HubConfig(Section):
     fsync: Literal["always", "everysec"] = "everysec"
     transcripts: str | None = "logs"
     """Folder of the transcripts; null: none are written."""
-    history: Annotated[int, Field(ge=0)] = 50
+    history: Annotated[int, Field(ge=0, le=MOST_HISTORY)] = 50
     policy: str = "open"
     hop_limit: Annotated[int, Field(ge=0)] = 40
     lease: Annotated[float, Field(ge=1, le=1e6)] = 120.0
@@ -157,9 +172,12 @@ class HubConfig(Section):
     """Everybody must show it, over websocket and HTTP; better `PALAVER_TOKEN` in the environment."""
     moderator_token: str | None = None
     """Moderators must show it; better `PALAVER_MODERATOR_TOKEN` in the environment."""
+    secret: str | None = None
+    """Signs tokens (`palaver token`), of 32 bytes or more; better `PALAVER_SECRET` in the environment."""
     origins: list[str] = Field(default_factory=list)
     max_rooms: Annotated[int, Field(ge=1)] = 1000
     insecure: bool = False
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
 
     @field_validator("policy")
     @classmethod
@@ -168,7 +186,7 @@ class HubConfig(Section):
             raise ValueError(f"floor policy {policy!r} is unknown; known: {', '.join(POLICIES)}")
         return policy
 
-    @field_serializer("token", "moderator_token", when_used="json-unless-none")
+    @field_serializer("token", "moderator_token", "secret", when_used="json-unless-none")
     def _hide(self, value: str) -> Any:
         return masked(value, ("token",))
 

@@ -18,6 +18,7 @@ MAX_FRAME: Final = 256 * 1024
 """Largest frame in bytes that the hub reads."""
 MAX_CONTENT: Final = 64 * 1024
 MAX_NAME: Final = 64
+MAX_TOKEN: Final = 4096
 
 Id = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_CONTENT)]
@@ -36,6 +37,7 @@ class Close(IntEnum):
     SLOW = 4001
     TAKEN_OVER = 4002
     LOG_UNAVAILABLE = 4003
+    TOO_MANY = 4004
     BAD_FRAME = 4500
     NAME_TAKEN = 4501
     ACCESS_DENIED = 4502
@@ -43,6 +45,8 @@ class Close(IntEnum):
     BANNED = 4504
     ROOM_ENDED = 4505
     JOIN_TIMEOUT = 4506
+    TOKEN_EXPIRED = 4507
+    FLOOD = 4508
 
     @property
     def may_return(self) -> bool:
@@ -63,6 +67,7 @@ NACKS: Final = {
     "dropped": "a moderator did not let a held message through",
     "ended": "the conversation has ended",
     "bad_command": "the command was not understood or cannot be done; the reason says why",
+    "rate_limited": "more frames than this hub takes of one member; try again after `retry_after`",
     "unavailable": "the log cannot take anything at present; try again after `retry_after`",
 }
 """Every code of a `nack`, and what it means."""
@@ -93,7 +98,8 @@ class Join(FromMember, frozen=True, kw_only=True, tag="join"):
     name: Name
     role: Role
     room: RoomName = "main"
-    token: str | None = None
+    token: Annotated[str, msgspec.Meta(max_length=MAX_TOKEN)] | None = None
+    """A secret or a signed token, where the hub asks for one; it never belongs into a URL."""
     after: Count | None = None
     session: Id | None = None
     deltas: bool = True
@@ -381,6 +387,17 @@ def tidy_name(name: str) -> str:
     if key_of(tidy) in RESERVED:
         raise ProtocolError(f"name {tidy!r} is reserved; choose another")
     return tidy
+
+
+def room_name(text: str) -> str:
+    """The text, where it can name a room; raises `ProtocolError`."""
+    try:
+        return msgspec.convert(text, RoomName)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(
+            f"room {text!r} must have 1 to 64 letters, digits, dots, dashes and underscores, and begin with one of "
+            "the first two"
+        ) from error
 
 
 def _explain(error: Exception) -> str:

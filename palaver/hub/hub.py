@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -10,11 +11,25 @@ from palaver.core import room as rules
 from palaver.core.effects import Publish, Rewrite
 from palaver.core.entry import HubStarted, Joined
 from palaver.core.errors import ProtocolError
+from palaver.core.limits import Limits
 from palaver.core.message import Message, timestamp
-from palaver.core.protocol import Close, Delta, Error, Join, Leave, decode_member, encode
+from palaver.core.notices import nack
+from palaver.core.protocol import (
+    Close,
+    Command,
+    Delta,
+    Error,
+    Join,
+    Leave,
+    MemberFrame,
+    Say,
+    decode_member,
+    encode,
+)
 from palaver.core.state import RoomState, decode_state
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.legacy import decode_words
+from palaver.hub.limits import BURST, PIECE, Bucket
 from palaver.hub.log import Archive, Log
 from palaver.hub.metrics import Metrics
 from palaver.hub.session import PING, Session
@@ -26,6 +41,8 @@ SWEEP: Final = 0.1
 """Seconds between two looks at members that are behind."""
 PING_SWEEPS: Final = 200
 """A member that was written nothing for so many sweeps (20 s) is pinged: proxies stay open, dead peers are noticed."""
+EXPIRY_SWEEPS: Final = 5
+"""Sweeps between two looks at tokens that end: a member stays half a second longer than its token at most."""
 
 
 class Hub:
@@ -45,11 +62,13 @@ class Hub:
         clock: Callable[[], float] = time.time,
         history: int = 50,
         max_rooms: int = 1000,
+        limits: Limits | None = None,
         defaults: Callable[[RoomState], None] = lambda state: None,
         seed: Callable[[], int] = lambda: time.time_ns(),
     ) -> None:
         self.name = name
         self.metrics = metrics or Metrics()
+        self.limits = limits or Limits()
         self.rooms: dict[str, RoomHost] = {}
         self._log = log
         self._archive = archive
@@ -62,6 +81,7 @@ class Hub:
         self._opening: dict[str, asyncio.Task[RoomHost]] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._sweeps = 0
+        self._expiring: set[Session] = set()
 
     async def open(self) -> None:
         """Open the log; raises `LogUnavailable`."""
@@ -152,14 +172,19 @@ class Hub:
     async def join(self, session: Session, join: Join) -> RoomHost:
         """Seat a session; raises `Refused`."""
         host = await self.room(join.room)
+        if self.limits.frames:
+            session.pace = Bucket(self.limits.frames, BURST * self.limits.frames, time.monotonic())
         joined = Joined(hub=self.name, ready=join.ready, about=join.about, seed=self._seed() & (2**63 - 1))
         await host.seat(session, joined, join.after, self._history)
+        if session.expires < math.inf:
+            self._expiring.add(session)
         self.metrics.connected.labels(session.role).inc()
         logger.info("%s joined %s as %s", session.name, session.room, session.role)
         return host
 
     def leave(self, host: RoomHost, session: Session, reason: str) -> None:
         """The connection of a seated session has ended."""
+        self._expiring.discard(session)
         self.metrics.connected.labels(session.role).dec()
         host.unseat(session, reason)
         logger.info("%s left %s: %s", session.name, session.room, reason)
@@ -171,7 +196,10 @@ class Hub:
         except ProtocolError as error:
             self.metrics.errors.inc()
             told = Error(room=session.room, timestamp=timestamp(self._clock()), code="bad_frame", reason=str(error))
-            host.outbox.reply(session, told)
+            if self._in_pace(host, session, None, len(raw)):
+                host.outbox.reply(session, told)
+            return None
+        if not self._in_pace(host, session, frame, len(raw)):
             return None
         if isinstance(frame, Delta):
             host.stream(session, frame)
@@ -180,6 +208,27 @@ class Hub:
         else:
             host.receive(session, frame)
         return None
+
+    def _in_pace(self, host: RoomHost, session: Session, frame: MemberFrame | None, size: int) -> bool:
+        """Whether a frame may be taken; one that comes too fast is answered, and a flood ends the connection."""
+        pace = session.pace
+        if pace is None or isinstance(frame, Leave):
+            return True
+        cost = 1.0 + size // PIECE
+        wait = pace.take(time.monotonic(), cost / 10 if isinstance(frame, Delta) else cost)
+        if not wait:
+            return True
+        self.metrics.nack("rate_limited")
+        if 0 < self.limits.refusals < pace.refused:
+            self._cut(session, Close.FLOOD, f"more than {self.limits.frames:g} frames a second, again and again")
+        elif isinstance(frame, Say | Command):
+            reason = f"more than {self.limits.frames:g} frames a second"
+            host.outbox.reply(session, nack(host.state, frame.id, "rate_limited", reason, wait))
+        elif not isinstance(frame, Delta):
+            reason = f"more than {self.limits.frames:g} frames a second; come again in {wait:.2f} s"
+            told = Error(room=session.room, timestamp=timestamp(self._clock()), code="rate_limited", reason=reason)
+            host.outbox.reply(session, told)
+        return False
 
     async def flow(self) -> None:
         """Wait while the log has more to do than it should: what a reader awaits before it reads on."""
@@ -191,12 +240,21 @@ class Hub:
         while True:
             await asyncio.sleep(SWEEP)
             self._sweeps += 1
+            if self._sweeps % EXPIRY_SWEEPS == 0:
+                self._end_expired()
             for host in list(self.rooms.values()):
                 for session, reason in host.catching_up.sweep():
                     self.metrics.slow.inc()
                     self._cut(session, Close.SLOW, reason)
                 if self._sweeps % PING_SWEEPS == 0:
                     _ping(host)
+
+    def _end_expired(self) -> None:
+        """Send away whose tokens have come to their end: one look at all of them, no task for each."""
+        now = self._clock()
+        for session in [session for session in self._expiring if session.expires <= now]:
+            self._expiring.discard(session)
+            self._cut(session, Close.TOKEN_EXPIRED, "your token has expired: get a new one and join again")
 
     def _cut(self, session: Session, code: Close, reason: str) -> None:
         """End a connection: slow ones by reset, others are closed by their handler with this code."""

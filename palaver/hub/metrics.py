@@ -21,6 +21,7 @@ class Metrics:
         self.bytes = Counter("palaver_delivered_bytes", "Bytes written to members", registry=self.registry)
         self.nacks = Counter("palaver_nacks", "Frames refused", ["code"], registry=self.registry)
         self.errors = Counter("palaver_bad_frames", "Frames that fit no protocol", registry=self.registry)
+        self.denied = Counter("palaver_denied", "Tokens that were not admitted", ["why"], registry=self.registry)
         self.slow = Counter("palaver_slow_members_cut", "Members cut for not reading", registry=self.registry)
         self.set_aside = Counter("palaver_members_set_aside", "Times a member fell behind", registry=self.registry)
         self.connected = Gauge("palaver_connected", "Members connected", ["role"], registry=self.registry)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from importlib.resources import files
@@ -16,7 +17,7 @@ from palaver import __version__
 from palaver.core.commands import COMMANDS
 from palaver.core.message import timestamp
 from palaver.core.policies import POLICIES
-from palaver.hub.auth import is_loopback
+from palaver.hub.auth import Auth, Denied, is_loopback
 from palaver.hub.host import RoomHost
 from palaver.hub.hub import Hub
 
@@ -38,34 +39,57 @@ _GUARDS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """On every page. With Trusted Types no text becomes markup, also where a script of ours forgets itself."""
+_TOKEN_IN_URL: Final = re.compile(r"[?&](access_)?token=|/eyJ")
+_IN_URL: Final = "a token in a URL ends up in logs and histories: send it in the join frame, and get a new one\n"
 
 
-def pages(hub: Hub, origins: Sequence[str] = ()) -> Pages:
+def pages(hub: Hub, auth: Auth, origins: Sequence[str] = ()) -> Pages:
     """Answers `GET` for the live page (`/`), `/rooms`, `/commands`, `/health` and `/metrics`.
 
-    A websocket goes on to the handshake unless another site's page opens it: see `may_connect`.
+    Rooms and metrics are for those with a token where one is asked (`Authorization: Bearer TOKEN`). A websocket goes
+    on to the handshake unless another site's page opens it (see `may_connect`), or its URL holds a token.
     """
     static = _static()
     vocabulary = _vocabulary()
 
     def process_request(connection: ServerConnection, request: Request) -> Response | None:
         if _header(request, "Upgrade").lower() == "websocket":
-            return None if may_connect(connection, request, origins) else _refusal(_header(request, "Origin"))
+            if not may_connect(connection, request, origins):
+                return _refusal(_header(request, "Origin"))
+            return _text(HTTPStatus.BAD_REQUEST, _IN_URL) if _TOKEN_IN_URL.search(request.path) else None
         path = request.path.partition("?")[0]
         if path in static:
             return _unless_known(static[path], request)
         match path:
-            case "/rooms":
-                return _json([_room(host) for host in hub.rooms.values()])
+            case "/rooms" | "/metrics":
+                return _for_admitted(hub, auth, request, path)
             case "/commands":
                 return _json(vocabulary)
             case "/health":
                 return _json({"status": "ok", "version": __version__, "rooms": len(hub.rooms)})
-            case "/metrics":
-                return _answer(hub.metrics.text().encode(), "text/plain; version=0.0.4; charset=utf-8")
         return _text(HTTPStatus.NOT_FOUND, "a Palaver hub: / (the page), /rooms, /commands, /health, /metrics\n")
 
     return process_request
+
+
+def _for_admitted(hub: Hub, auth: Auth, request: Request, path: str) -> Response:
+    """The rooms that a token opens, or the metrics for one that opens all of them."""
+    scheme, _, token = _header(request, "Authorization").partition(" ")
+    try:
+        rights = auth.rights_of(token.strip() if scheme.lower() == "bearer" else None)
+        if path == "/metrics" and rights.rooms is not None:
+            raise Denied("room", "this token is for some rooms, and metrics are of all")
+    except Denied as denied:
+        if token:  # the page asks without one, too, to see whether it needs any
+            hub.metrics.denied.labels(denied.why).inc()
+        answer = _text(HTTPStatus.UNAUTHORIZED, f"{denied}; send it as 'Authorization: Bearer TOKEN'\n")
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    if path == "/metrics":
+        return _answer(hub.metrics.text().encode(), "text/plain; version=0.0.4; charset=utf-8")
+    return _json(
+        [_room(host) for host in hub.rooms.values() if rights.rooms is None or host.state.name in rights.rooms]
+    )
 
 
 def may_connect(connection: ServerConnection, request: Request, origins: Sequence[str]) -> bool:

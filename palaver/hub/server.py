@@ -5,46 +5,76 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Protocol
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, cast
 
+import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from palaver import __version__
-from palaver.core.errors import AccessDenied, LogUnavailable, ProtocolError
+from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.protocol import MAX_FRAME, Close, Error, Join, System, decode_join, encode
+from palaver.hub.auth import Auth, Denied, Rights
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.hub import Hub
 from palaver.hub.legacy import decode_registration
-from palaver.hub.pages import pages
+from palaver.hub.limits import Gate
+from palaver.hub.pages import Pages, pages
 from palaver.hub.session import DELTA, MESSAGE, NOTICE, Session
 
 logger = logging.getLogger(__name__)
-
-JOIN_LIMIT: Final = 10.0
-"""Seconds that a connection may take to join."""
-
 
 _SPENT: Final = Request("", Headers())
 """Stands for a handshake that is over: websockets tells by it that frames follow."""
 
 
-class Auth(Protocol):
-    """Decides who may join."""
+SUBPROTOCOL: Final = Subprotocol("palaver")
+"""What a client offers that sends its token beside it, as `palaver.token.TOKEN`: it cannot in its first frame."""
+_TOKEN_IN_SUBPROTOCOL: Final = "palaver.token."
 
-    def admit(self, join: Join) -> None:
-        """Raises `AccessDenied`."""
-        ...
+
+class Arrival(ServerConnection):
+    """A connection that the gate counts from its first byte, also while it is not yet a websocket."""
+
+    def __init__(self, gate: Gate, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._gate = gate
+        self.address = ""
+        self.refusal: str | None = ""
+        """Why it is not let in; `None` where that is not even told."""
+        self._counts_as_unjoined = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        self.refusal = self._gate.arrive(self.address)
+        if self.refusal is None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.depart(self.address, had_joined=not self._counts_as_unjoined)
+        self._counts_as_unjoined = False
+        super().connection_lost(exc)
+
+    def joined(self) -> None:
+        """It has a seat now, unless it is gone already."""
+        if self._counts_as_unjoined:
+            self._counts_as_unjoined = False
+            self._gate.joined()
 
 
 class Door:
     """One listening hub: connections in, sessions on the hub."""
 
-    def __init__(self, hub: Hub, auth: Auth) -> None:
+    def __init__(self, hub: Hub, auth: Auth, gate: Gate) -> None:
         self._hub = hub
         self._auth = auth
+        self._gate = gate
         self._closing: set[asyncio.Task[None]] = set()
 
     def _end(self, connection: ServerConnection, code: Close, reason: str) -> None:
@@ -55,10 +85,13 @@ class Door:
 
     async def handle(self, connection: ServerConnection) -> None:
         """One connection from its first frame to its end."""
+        arrival = cast(Arrival, connection)
+        offered = _offered_token(connection)
         connection.request, connection.response = _SPENT, None  # a few KiB each that nobody needs any more
         try:
-            session, join = await self._registration(connection)
+            session, join = await self._registration(arrival, offered)
             host = await self._hub.join(session, join)
+            arrival.joined()
         except ConnectionClosed:
             return
         except _Turned as turned:
@@ -76,30 +109,34 @@ class Door:
         finally:
             self._hub.leave(host, session, session.closed[1] if session.closed else reason)
 
-    async def _registration(self, connection: ServerConnection) -> tuple[Session, Join]:
+    async def _registration(self, connection: Arrival, offered: str | None) -> tuple[Session, Join]:
+        limit = self._gate.limits.join_seconds
         try:
-            async with asyncio.timeout(JOIN_LIMIT):
+            async with asyncio.timeout(limit):
                 raw = await connection.recv(decode=False)
         except TimeoutError:
-            raise _Turned(Close.JOIN_TIMEOUT, f"no join within {JOIN_LIMIT:.0f} s") from None
+            raise _Turned(Close.JOIN_TIMEOUT, f"no join within {limit:g} s") from None
+        if wait := self._gate.wait_to_join(connection.address):
+            raise _Turned(Close.TOO_MANY, f"too many joins from your address; come back in {wait:.0f} s")
         legacy = None
         try:
             legacy = decode_registration(raw)
             join = legacy or decode_join(raw)
-            self._auth.admit(join)
         except ProtocolError as error:
             raise _Turned(Close.BAD_FRAME, str(error), legacy=b'"join"' not in raw) from error
-        except AccessDenied as error:
-            raise _Turned(Close.ACCESS_DENIED, str(error), legacy=legacy is not None) from error
-        view = MESSAGE | NOTICE | (DELTA if join.deltas else 0)
+        if join.token is None and offered is not None:
+            join = msgspec.structs.replace(join, token=offered)
+        rights = self._admit(connection, join, legacy=legacy is not None)
         session = Session(
             ident=join.session or secrets.token_hex(16),
             name=join.name,
             role=join.role,
             room=join.room,
             transport=connection.transport,
-            view=view,
+            view=MESSAGE | NOTICE | (DELTA if join.deltas else 0),
             legacy=legacy is not None,
+            address=connection.address,
+            expires=rights.expires,
         )
         session.tune()
         session.on_end = lambda code, reason: self._end(connection, code, reason)
@@ -108,12 +145,26 @@ class Door:
             await connection.send(encode(greeting), text=True)
         return session, join
 
+    def _admit(self, connection: Arrival, join: Join, *, legacy: bool) -> Rights:
+        """What the join's token opens, now and each time that a session comes back; raises `_Turned`."""
+        try:
+            rights = self._auth.rights_of(join.token)
+            rights.check(join)
+        except Denied as denied:
+            self._hub.metrics.denied.labels(denied.why).inc()
+            where = f"{join.name} ({join.role}) in {join.room}"
+            logger.warning("%s was not let in from %s: %s", where, connection.address, denied)
+            raise _Turned(Close.ACCESS_DENIED, str(denied), legacy=legacy) from denied
+        return rights
+
     async def _read(self, connection: ServerConnection, session: Session, host: RoomHost) -> str:
         """Read until the connection ends; returns why. Nobody else is waited for."""
         hub = self._hub
         try:
             while True:
                 raw = await connection.recv(decode=False)
+                if session.closed is not None:  # sent away; what it still says while it hangs up is not heard
+                    continue
                 leave = hub.receive(host, session, raw)
                 if leave is not None:
                     await connection.close()
@@ -143,6 +194,34 @@ async def _turn_away(connection: ServerConnection, code: Close, reason: str, *, 
         await connection.close(code, reason.encode()[:120].decode(errors="ignore"))
 
 
+def _offered_token(connection: ServerConnection) -> str | None:
+    """The token that stands among the offered subprotocols."""
+    offered = connection.request.headers.get_all("Sec-WebSocket-Protocol") if connection.request else []
+    for word in ",".join(offered).split(","):
+        if word.strip().startswith(_TOKEN_IN_SUBPROTOCOL):
+            return word.strip()[len(_TOKEN_IN_SUBPROTOCOL) :]
+    return None
+
+
+def _chosen(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Never the token: what is chosen comes back in the answer."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+def _unless_refused(answer: Pages) -> Pages:
+    """The pages, for all but those whom the gate refuses."""
+
+    def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        refusal = cast(Arrival, connection).refusal
+        return (
+            connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
+            if refusal
+            else answer(connection, request)
+        )
+
+    return process_request
+
+
 @contextlib.asynccontextmanager
 async def listening(
     hub: Hub,
@@ -151,13 +230,15 @@ async def listening(
     host: str = "127.0.0.1",
     port: int = 8765,
     origins: Sequence[str] = (),
+    gate: Gate | None = None,
 ) -> AsyncIterator[Server]:
     """A hub that listens, opened before and closed after: members are told to come back (close code 4000).
 
     Of web pages only the hub's own may connect, and those of a listed `Origin`. Raises `OSError` where the port
     cannot be had.
     """
-    door = Door(hub, auth)
+    gate = gate or Gate(hub.limits)
+    door = Door(hub, auth, gate)
     await hub.open()
     try:
         server = await serve(
@@ -170,7 +251,9 @@ async def listening(
             max_queue=16,
             backlog=4096,
             close_timeout=2,
-            process_request=pages(hub, origins),
+            process_request=_unless_refused(pages(hub, auth, origins)),
+            select_subprotocol=_chosen,
+            create_connection=cast(type[ServerConnection], partial(Arrival, gate)),
             server_header=f"palaver/{__version__}",
         )
         try:

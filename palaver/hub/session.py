@@ -1,6 +1,7 @@
 """One connection that has a seat, as the hub writes to it. Nothing here ever waits for the peer."""
 
 import logging
+import math
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from palaver.core.message import Role
 from palaver.core.protocol import Close
+from palaver.hub.limits import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +42,20 @@ class Session:
     """Who sits behind a connection, what it gets to see, and how far it has got."""
 
     __slots__ = (
+        "address",
         "behind",
         "catching_up",
         "closed",
         "connection",
         "deaf",
         "delivered",
+        "expires",
         "ident",
         "legacy",
         "lost",
         "name",
         "on_end",
+        "pace",
         "quiet_sweeps",
         "role",
         "room",
@@ -61,7 +66,17 @@ class Session:
     )
 
     def __init__(
-        self, *, ident: str, name: str, role: Role, room: str, transport: Transport, view: int, legacy: bool = False
+        self,
+        *,
+        ident: str,
+        name: str,
+        role: Role,
+        room: str,
+        transport: Transport,
+        view: int,
+        legacy: bool = False,
+        address: str = "",
+        expires: float = math.inf,
     ) -> None:
         self.ident = ident
         self.name = name
@@ -70,6 +85,11 @@ class Session:
         self.transport = transport
         self.view = view
         self.legacy = legacy
+        self.address = address
+        self.expires = expires
+        """When the right to be here ends, in seconds since the epoch."""
+        self.pace: Bucket | None = None
+        """How fast it may send; `None`: as it likes."""
         self.deaf = False
         self.behind = True
         """Gets no common frames now: it is being caught up, or does not read fast enough."""

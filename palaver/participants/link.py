@@ -180,7 +180,8 @@ class Link:
         reply_to: int | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Answer:
-        """Send a message and wait for its answer; it is sent again under the same id until there is one.
+        """Send a message and wait for its answer; it is sent again under the same id until there is one,
+        also where the hub says that it came too fast (`rate_limited`).
 
         Raises `ProtocolError` for text that no hub takes and what the iteration raises when the link fails.
         """
@@ -214,15 +215,22 @@ class Link:
         if len(body) > MAX_FRAME:
             raise ProtocolError(f"the frame has over {MAX_FRAME} bytes: say less, or with less meta")
         async with self._slots:
-            if self._failure is not None or self._closing:
-                raise self._failure or PalaverError("the link is closed")
-            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            self._unanswered[frame.id] = (body, answer)
-            self._put(body, OUTGOING - 1)  # where there is no room the connection is lost: sent again on the next
-            try:
-                return await answer
-            finally:
-                self._unanswered.pop(frame.id, None)
+            while True:
+                answer = await self._answer(frame.id, body)
+                if not isinstance(answer, Nack) or answer.code != "rate_limited":
+                    return answer
+                await asyncio.sleep(answer.retry_after or 1.0)
+
+    async def _answer(self, ident: str, body: bytes) -> Answer:
+        if self._failure is not None or self._closing:
+            raise self._failure or PalaverError("the link is closed")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._unanswered[ident] = (body, answer)
+        self._put(body, OUTGOING - 1)  # where there is no room the connection is lost: sent again on the next
+        try:
+            return await answer
+        finally:
+            self._unanswered.pop(ident, None)
 
     # --- connecting, again and again ----------------------------------------------------------------------------------
 

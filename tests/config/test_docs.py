@@ -55,7 +55,7 @@ def test_it_names_every_provider_and_every_place() -> None:
 
 def test_the_variables_it_names_are_read(tmp_path: Path) -> None:
     named = set(re.findall(r"`(PALAVER_[A-Z_]+[A-Z])`", PAGE))
-    assert len(named) == 5
+    assert len(named) == 6
     assert named <= set(variable_names())
     path = tmp_path / "palaver.yaml"
     path.write_text(yaml.safe_dump({"max_turns": 2}), encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from palaver.cli import server
-from palaver.config import ConfigManager, EvaluatorConfig, HubConfig, ModelConfig, ServerConfig
+from palaver.config import ConfigManager, EvaluatorConfig, HubConfig, LimitsConfig, ModelConfig, ServerConfig
 from palaver.core.errors import ConfigError
 from tests.config.files import QUICK_START, WORKFLOW, manager
 
@@ -130,7 +130,10 @@ def test_the_hubs_settings_are_the_servers_flags() -> None:
     renamed = {"origins": "origin", "transcripts": "transcripts"}
     hub = HubConfig()
     for name in HubConfig.model_fields:
-        if name == "moderator_token":  # from the environment only
+        if name in ("moderator_token", "secret"):  # from the environment only
+            continue
+        if name == "limits":
+            assert hub.limits.model_dump() == {limit: flags[limit].default for limit in LimitsConfig.model_fields}
             continue
         flag = flags[renamed.get(name, name)]
         assert isinstance(flag, argparse.Action)

@@ -24,7 +24,7 @@ def routes(service: Service, door: Door, *, metrics: bool) -> APIRouter:
     async def health(authorization: Authorization = None) -> Health:
         """Whether the server runs. What it is made of is told to those who may read."""
         try:
-            door.access.admit(authorization, "observer")
+            door.access.admit(authorization, "read")
             told: Mapping[str, Any] = _summary(service)
         except Unauthorized:
             told = {}

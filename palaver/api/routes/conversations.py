@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 
-from palaver.api.access import Caller
+from palaver.api.access import Caller, caller_of
 from palaver.api.door import Door
 from palaver.api.plan import Status
 from palaver.api.service import Service
@@ -21,6 +21,7 @@ from palaver.api.shapes import (
 )
 from palaver.api.store import Record
 from palaver.core.message import Message
+from palaver.hub.auth import Rights
 
 
 def routes(service: Service, door: Door) -> APIRouter:
@@ -39,7 +40,7 @@ def routes(service: Service, door: Door) -> APIRouter:
         response.headers["Location"] = f"/conversations/{record.id}"
         return summary(record)
 
-    @router.get("", dependencies=[Depends(door.member)])
+    @router.get("", dependencies=[Depends(door.reader)])
     async def listed(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
@@ -51,10 +52,10 @@ def routes(service: Service, door: Door) -> APIRouter:
         ]
 
     @router.get("/{ident}", responses=lost)
-    async def one(ident: str, caller: Annotated[Caller, Depends(door.reader)]) -> ConversationView:
+    async def one(ident: str, rights: Annotated[Rights, Depends(door.reader)]) -> ConversationView:
         """A conversation with all that was said; whispers are shown to moderators."""
         record = await service.conversations.get(ident)
-        return view(record, visible(await service.messages(ident), caller))
+        return view(record, visible(await service.messages(ident), caller_of(rights)))
 
     @router.delete("/{ident}", dependencies=[Depends(door.moderator)], responses=over)
     async def cancel(ident: str) -> ConversationSummary:

@@ -1,6 +1,7 @@
 """What was said: as a stream of events that can be taken up again, and as a transcript in several forms."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -8,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from palaver.api.access import Caller
+from palaver.api.access import Caller, caller_of
 from palaver.api.door import Door
 from palaver.api.errors import BadRequest
 from palaver.api.routes.conversations import summary, visible
@@ -16,6 +17,7 @@ from palaver.api.service import Service
 from palaver.api.shapes import Problem
 from palaver.api.watching import Watch
 from palaver.core.message import Message, same_name
+from palaver.hub.auth import Rights
 from palaver.records.formats import FORMATS, Format, rendered
 
 KEEP_ALIVE: Final = 15.0
@@ -24,7 +26,7 @@ PAGE: Final = 200
 END: Final = "end"
 """Id of a stream's last event: a browser that comes back with it is told to stay away (204)."""
 
-_Caller = Caller
+_Rights = Rights
 
 
 def routes(service: Service, door: Door) -> APIRouter:
@@ -39,13 +41,13 @@ def routes(service: Service, door: Door) -> APIRouter:
     )
     async def events(
         ident: str,
-        caller: Annotated[_Caller, Depends(door.reader)],
+        rights: Annotated[_Rights, Depends(door.reader)],
         after: Annotated[int, Query(ge=0, lt=2**53)] = 0,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> Response:
         """`message` events by `seq`, `changed` where one was redacted, and `status` at the end.
 
-        Come back with `after`, or with `Last-Event-ID` as browsers do by themselves.
+        Come back with `after`, or with `Last-Event-ID` as browsers do by themselves. A stream ends with its token.
         """
         await service.conversations.get(ident)
         if last_event_id == END:
@@ -53,12 +55,12 @@ def routes(service: Service, door: Door) -> APIRouter:
         if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
             after = max(after, int(last_event_id[:16]))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(service, ident, after, caller), media_type=EVENTS, headers=headers)
+        return StreamingResponse(_events(service, ident, after, rights), media_type=EVENTS, headers=headers)
 
     @router.get("/transcript", response_class=Response, responses={200: _TYPES, 400: {"model": Problem}})
     async def transcript(
         ident: str,
-        caller: Annotated[_Caller, Depends(door.reader)],
+        rights: Annotated[_Rights, Depends(door.reader)],
         format: Format = "jsonl",
         seen_as: Annotated[str | None, Query(alias="as", max_length=64)] = None,
     ) -> Response:
@@ -68,7 +70,7 @@ def routes(service: Service, door: Door) -> APIRouter:
         name = next((each for each in names if seen_as is not None and same_name(each, seen_as)), None)
         if seen_as is not None and name is None:
             raise BadRequest(f"{seen_as!r} takes no part; these do: {', '.join(names)}")
-        said = visible(await service.messages(ident), caller)
+        said = visible(await service.messages(ident), caller_of(rights))
         if name is None and format in ("openai", "sharegpt"):  # one object: the first agent's view
             name = names[0]
         body = rendered(format, said, seen_as=name, title=record.request["scenario"] or ident)
@@ -81,11 +83,15 @@ EVENTS: Final = "text/event-stream"
 _TYPES: Final[dict[str, Any]] = {"content": {kind.partition(";")[0]: {} for kind in FORMATS.values()}}
 
 
-async def _events(service: Service, ident: str, after: int, caller: Caller) -> AsyncIterator[bytes]:
-    """What is new, at the reader's own pace: it is read from the archive, so a slow one costs no memory."""
+async def _events(service: Service, ident: str, after: int, rights: Rights) -> AsyncIterator[bytes]:
+    """What is new, at the reader's own pace: it is read from the archive, so a slow one costs no memory.
+
+    It ends with the reader's token.
+    """
+    caller = caller_of(rights)
     after = await _seen(service, ident, after)
     with service.archive.watching(ident, after) as watch:
-        while not service.stopping.is_set():
+        while not service.stopping.is_set() and (left := rights.expires - time.time()) > 0:
             watch.fresh.clear()
             record = await service.conversations.get(ident)  # read first: what it ends with is in the archive then
             while page := await service.archive.messages(ident, after, PAGE):
@@ -96,7 +102,7 @@ async def _events(service: Service, ident: str, after: int, caller: Caller) -> A
                 yield _event("status", summary(record).model_dump(mode="json"), END)
                 return
             try:
-                async with asyncio.timeout(KEEP_ALIVE):
+                async with asyncio.timeout(min(KEEP_ALIVE, left)):
                     await watch.fresh.wait()
             except TimeoutError:
                 yield b":\n\n"

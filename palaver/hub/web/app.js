@@ -42,9 +42,11 @@ async function showLobby(refusal = "") {
   }
 }
 
+/** What the hub answers, with the token that was typed in: in a header, never in the address. */
 const json = async (path) => {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  const token = form.token.value;
+  const answer = await fetch(path, token ? { headers: { Authorization: `Bearer ${token}` } } : {});
+  if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
 };
 
@@ -52,8 +54,10 @@ async function listRooms() {
   let rooms = null;
   try {
     rooms = await json("rooms");
-  } catch {
-    $("rooms").replaceChildren(el("li", { class: "soft" }, "The hub does not answer at present."));
+  } catch ({ status }) {
+    const why = status === 401 ? "The hub shows its rooms to those who have a token." : "The hub does not answer at present.";
+    $("rooms").replaceChildren(el("li", { class: "soft" }, why));
+    $("rooms").dataset.shown = "";
     return;
   }
   const text = JSON.stringify(rooms);

@@ -208,16 +208,18 @@ RULES: dict[str, Callable[["Seat", str], Awaitable[None]]] = {
 }
 
 
-def rooms_of(server: str, proxy: str | None) -> FetchRooms:
-    """How to ask the hub at `server` for its rooms: over HTTP, on the same port."""
+def rooms_of(server: str, proxy: str | None, token: str | None = None) -> FetchRooms:
+    """How to ask the hub at `server` for its rooms: over HTTP, on the same port, with the token in a header."""
     parts = urlsplit(server.split(",")[0].strip())
     scheme = "https" if parts.scheme == "wss" else "http"
     url = urlunsplit((scheme, parts.netloc, "/rooms", "", ""))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({scheme: proxy} if proxy else {}))
 
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+
     def read() -> list[dict[str, Any]]:
         try:
-            with opener.open(url, timeout=5) as response:
+            with opener.open(urllib.request.Request(url, headers=shown), timeout=5) as response:
                 content = json.loads(response.read(1_000_000))
         except (OSError, ValueError) as error:
             raise CommandError(f"{url} does not tell the rooms: {getattr(error, 'reason', error)}") from error

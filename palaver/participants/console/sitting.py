@@ -33,7 +33,7 @@ async def _in_room(front: Front, server: str, join: Join, proxy: str | None, hid
             screen=front,
             clock=time.monotonic,
             hiding=hiding,
-            fetch_rooms=rooms_of(server, proxy),
+            fetch_rooms=rooms_of(server, proxy, join.token),
         )
         tasks = [asyncio.create_task(_listen(link, seat, front)), asyncio.create_task(front.attend(seat))]
         try:

@@ -1,0 +1,49 @@
+"""The flags that bound what one address and one member may ask of a hub."""
+
+import argparse
+import math
+from typing import Final
+
+from palaver.core.limits import Limits
+
+_FLAGS: Final = {
+    "connections": ("--max-connections", "connections from one address; those of this machine are not counted"),
+    "joins": (
+        "--max-joins",
+        "joins a minute from one address, refused ones too; those of this machine are not counted",
+    ),
+    "unjoined": ("--max-unjoined", "connections in all that have not joined; further ones are reset"),
+    "join_seconds": ("--join-time", "seconds that a connection may take to join"),
+    "frames": ("--max-frame-rate", "frames a second from one member; streamed text counts a tenth"),
+    "refusals": ("--max-refusals", "frames refused for their rate until a member that goes on is sent away"),
+}
+
+
+def add_limit_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for each limit, with its default."""
+    usual = Limits()
+    for name, (flag, help) in _FLAGS.items():
+        default = getattr(usual, name)
+        kind = _amount if isinstance(default, float) else _count
+        no_limit = "" if name == "join_seconds" else "; 0: no limit"
+        metavar = "SECONDS" if name == "join_seconds" else "N"
+        parser.add_argument(flag, dest=name, type=kind, default=default, metavar=metavar, help=f"{help}{no_limit}")
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits that the flags say."""
+    return Limits(**{name: getattr(arguments, name) for name in _FLAGS})
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
+    return value
