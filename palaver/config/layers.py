@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
@@ -44,7 +44,7 @@ def layered(document: Document, environ: Mapping[str, str], flags: Mapping[str, 
     try:
         config = ServerConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_described(each, document) for each in error.errors())) from None
+        raise ConfigError(described(error, document, _section_at)) from None
     config.remember(_templates(document, config))
     return config
 
@@ -88,16 +88,20 @@ def _templates(document: Document, config: ServerConfig) -> dict[KeyPath, tuple[
     return found
 
 
-def _described(error: ErrorDetails, document: Document) -> str:
-    """One line for one error: where, which key, what is wrong, what would be right."""
+def described(errors: ValidationError, document: Document, section_at: Callable[[KeyPath], type[BaseModel]]) -> str:
+    """A line for each error: where, which key, what is wrong, what would be right.
+
+    `section_at` gives the schema of the section at a key path, for the keys that it knows.
+    """
+    return "\n".join(_described(each, document, section_at) for each in errors.errors())
+
+
+def _described(error: ErrorDetails, document: Document, section_at: Callable[[KeyPath], type[BaseModel]]) -> str:
     path: KeyPath = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     where = f"{document.origin(path)}: {dotted_path(path)}"
     match error["type"]:
         case "extra_forbidden":
-            known = list(_section_at(path[:-1]).model_fields)
-            close = difflib.get_close_matches(str(path[-1]), known, n=1)
-            hint = f"do you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            return f"{where}: unknown key; {hint}"
+            return f"{where}: unknown key; {meant(str(path[-1]), section_at(path[:-1]).model_fields)}"
         case "missing":
             return f"{where}: is missing"
         case "value_error":
@@ -106,6 +110,13 @@ def _described(error: ErrorDetails, document: Document) -> str:
             return f"{where}: {error['msg']}"
     told = "" if is_secret(path) or path in document.templates else f", not {error['input']!r:.200}"
     return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}{told}"
+
+
+def meant(key: str, known: Iterable[str]) -> str:
+    """What to do about an unknown key: the nearest that there is, else all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"do you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
 def _section_at(path: KeyPath) -> type[Section]:

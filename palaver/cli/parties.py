@@ -1,0 +1,90 @@
+"""What `palaver up` and its sisters share: where parties are noted, which one is meant, how one is put together."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from palaver.config import loading
+from palaver.core.errors import ConfigError
+from palaver.party.party import Party, Stage
+from palaver.party.procs import Procs
+from palaver.party.schema import party_file
+from palaver.party.state import Folder, Record, parties
+from palaver.party.tmux import Tmux
+
+
+def home() -> Path:
+    """Where parties that are up are noted, for every shell of this user."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "palaver"
+
+
+def logs(party: str) -> str:
+    """The folder for the output of a party's processes."""
+    return str(Path("logs").absolute() / party)
+
+
+def add_party_flag(flags: argparse.ArgumentParser, *, option: bool = False) -> None:
+    """Which party is meant; none needs to be named where only one is up."""
+    told = "the party's name or file (None: the only one that is up)"
+    if option:
+        flags.add_argument("--party", metavar="PARTY", help=told)
+    else:
+        flags.add_argument("party", nargs="?", metavar="PARTY", help=told)
+
+
+def chosen(name: str | None) -> Party:
+    """The party that is meant; raises `ConfigError` where there is none, or it cannot be told which."""
+    known = parties(home())
+    if name is None:
+        if len(known) != 1:
+            told = f"name one of {', '.join(known)}" if known else "start one: palaver up party.yaml"
+            raise ConfigError(f"{'several parties are' if known else 'no party is'} up; {told}")
+        name = known[0]
+    elif name.endswith((".yaml", ".yml")):
+        name = name_in(Path(name))
+    party = known_party(name)
+    if party is None:
+        raise ConfigError(f"party {name!r} is not up" + (f"; up: {', '.join(known)}" if known else ""))
+    return party
+
+
+def is_ambiguous(name: str | None) -> bool:
+    """Whether one of several would have to be named."""
+    return name is None and len(parties(home())) > 1
+
+
+def known_party(name: str) -> Party | None:
+    """The party of that name, None where it was not started or was taken down."""
+    folder = Folder(home(), name)
+    record = folder.record()
+    return Party(folder, record, stage(record)) if record is not None else None
+
+
+def stage(record: Record) -> Stage:
+    """The backend that it runs on."""
+    if record.backend == "tmux":
+        return Tmux(record.plan.name, socket=record.socket, panes=record.panes)
+    return Procs()
+
+
+def name_in(path: Path) -> str:
+    """The name of the party that a file describes."""
+    return party_file(loading.read(path, os.environ), name=default_name(path)).name
+
+
+def default_name(path: Path) -> str:
+    """A file's own name, for a party that has none."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem).strip("-")[:40]
+
+
+def is_terminal() -> bool:
+    """Whether somebody sits here."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def default_backend() -> str:
+    """tmux where there is one and somebody sits at a terminal."""
+    return "tmux" if shutil.which("tmux") and sys.stdout.isatty() else "procs"
