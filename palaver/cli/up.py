@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from palaver.cli import parties
 from palaver.cli.backends import amount
 from palaver.cli.common import Parser, run_async
@@ -82,7 +84,15 @@ def read_plan(path: Path) -> Plan:
         folder=str(Path.cwd()),
         python=sys.executable,
         free_port=_free_port() if party.server.flags.get("port") == 0 else 0,
+        names_in=_names_in,
     )
+
+
+def _names_in(folder: str, file: str) -> list[str]:
+    """Whose seats a file of personas has; a file that cannot be used is the client's to complain of."""
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
+        return [str(seat["name"]) for seat in yaml.safe_load((Path(folder) / file).read_text(encoding="utf-8"))]
+    return []
 
 
 def _free_port() -> int:

@@ -47,8 +47,10 @@ class Door:
     def _words(self, key: str, value: Any, own: Iterable[str]) -> list[str]:
         if key in NOT_HERE:
             raise ValueError(NOT_HERE[key])
-        action = self._actions.get(key) or self._actions.get(key.removesuffix("s"))
-        if action is None or (key not in self._actions and not _repeats(action)):
+        action, one = self._actions.get(key), self._actions.get(key.removesuffix("s"))
+        if one is not None and _repeats(one) and (action is None or isinstance(value, list | dict)):
+            action = one
+        if action is None:
             known = [*own, *(each for each in self._actions if each not in NOT_HERE)]
             raise ValueError(f"unknown key, and no flag of {self.command}; {meant(key, known)}")
         flag = action.option_strings[-1]

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -74,12 +74,14 @@ def plan(
     folder: str,
     python: str,
     free_port: int,
+    names_in: Callable[[str, str], Sequence[str]] = lambda folder, file: (),
 ) -> Plan:
-    """The processes of `party`. `folder` is where relative paths begin, `free_port` what `port: 0` becomes.
+    """The processes of `party`. `folder` is where relative paths begin, `free_port` what `port: 0` becomes, `names_in`
+    tells whose seats a file of `personas` has.
 
     Raises `ConfigError` with file, line and key of all that cannot be, a line each.
     """
-    planning = _Planning(party, document, doors, environ, folder, python, free_port)
+    planning = _Planning(party, document, doors, environ, folder, python, free_port, names_in)
     processes = tuple(planning.processes())
     planning.refuse_same_names(processes)
     if planning.errors:
@@ -98,7 +100,9 @@ class _Planning:
         folder: str,
         python: str,
         free_port: int,
+        names_in: Callable[[str, str], Sequence[str]],
     ) -> None:
+        self._names_in = names_in
         self.errors: list[str] = []
         self._party, self._document, self._doors = party, document, doors
         self._environ, self._folder, self._python = environ, folder, python
@@ -150,8 +154,12 @@ class _Planning:
     ) -> Process:
         self._refuse_secrets(path)
         own = type(entry).model_fields
-        words = self._doors[door].argv(flags, own=own, wrong=lambda key, text: self._wrong((*path, key), text))
         host = getattr(entry, "host", None) or ""
+        folder = entry.dir or ("" if host else self._folder)
+        seats = tuple(self._seats(name, flags, folder, host)) if door != "server" else ()
+        if isinstance(flags.get("personas"), str):  # its file has all seats, the name is the process's alone
+            flags = {key: value for key, value in flags.items() if key != "name"}
+        words = self._doors[door].argv(flags, own=own, wrong=lambda key, text: self._wrong((*path, key), text))
         python = entry.python or ("python3" if host else self._python)
         return Process(
             name=self._tidy(name, path) if door != "server" else name,
@@ -160,10 +168,10 @@ class _Planning:
             argv=(python, "-m", "palaver", door, *words),
             env=self._env(entry, door, remote=bool(host)),
             shown=self._shown(entry, door, path),
-            folder=entry.dir or ("" if host else self._folder),
+            folder=folder,
             host=host,
             tunnel=tunnel,
-            seats=tuple(self._seats(name, flags)) if door != "server" else (),
+            seats=seats,
             console=door == "moderator" and not flags.get("script"),
         )
 
@@ -237,10 +245,14 @@ class _Planning:
                 self.errors.append(f"{self._document.name}: name {name!r} is given twice; each needs a name of its own")
             seen.add(key_of(name))
 
-    def _seats(self, name: str, flags: Mapping[str, Any]) -> Iterator[Seat]:
+    def _seats(self, name: str, flags: Mapping[str, Any], folder: str, host: str) -> Iterator[Seat]:
         personas = flags.get("personas", flags.get("persona"))
-        names = [str(each).partition(":")[0] for each in personas] if isinstance(personas, list | dict) else []
-        for each in (name, *names):
+        if isinstance(personas, str) and "personas" in flags:
+            names = [] if host else list(self._names_in(folder, personas))
+        else:
+            more = personas if isinstance(personas, list | dict) else []
+            names = [name, *(str(each).partition(":")[0] for each in more)]
+        for each in names:
             try:
                 yield Seat(str(flags["room"]), tidy_name(each))
             except ProtocolError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,13 @@ from palaver.party.plan import Plan, Process, plan
 from palaver.party.schema import party_file
 
 
-def planned(text: str, environ: Mapping[str, str] | None = None) -> Plan:
+def planned(text: str, environ: Mapping[str, str] | None = None, **more: Any) -> Plan:
     """The plan of a party file, called in /here under the Python `py`."""
     environ = environ or {}
     document = loading.parse(text, "party.yaml", environ)
     doors = {door: Door(door, import_module(f"palaver.cli.{door.replace('-', '_')}").parser()) for door in DOORS}
     party = party_file(document, name="party")
-    return plan(party, document, doors, environ=environ, folder="/here", python="py", free_port=4711)
+    return plan(party, document, doors, environ=environ, folder="/here", python="py", free_port=4711, **more)
 
 
 def only(text: str, environ: Mapping[str, str] | None = None) -> Process:

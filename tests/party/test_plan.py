@@ -106,3 +106,12 @@ def test_everybody_gets_the_secrets_that_are_meant_for_them_and_none_as_an_argum
     assert moderator.env["PALAVER_TOKEN"] == "for-few"
     words = {word for each in (hub, here, there, moderator) for word in each.argv}
     assert not words & set(SECRETS.values())
+
+
+def test_a_file_of_personas_has_all_the_seats_of_its_process() -> None:
+    text = "clients: [{name: A, personas: crowd.yaml}, {name: B, host: box, tunnel: true, personas: crowd.yaml}]"
+    here, there = planned(text, names_in=lambda folder, file: ["X", "Y"]).processes[1:]
+    assert here.seats == (Seat("main", "X"), Seat("main", "Y"))
+    assert there.seats == ()
+    assert "--name" not in here.argv
+    assert "--personas crowd.yaml" in shlex.join(here.argv)
