@@ -84,7 +84,7 @@ def test_the_debate_comes_up_in_panes_people_talk_and_down_leaves_no_process(hom
         )
         assert "palaver-debate" in screen.splitlines()[-1]
         outer.type("What is tea?")
-        outer.shows("Moderator: What is tea?", "#2 Philosopher: ", "#3 Scientist: ", "#4 Historian: ")
+        outer.shows(" Philosopher: ", " Scientist: ", " Historian: ")
         outer.type("/pause")
         outer.shows("PAUSED")
         shown = inner(home, "show-environment", "-g") + inner(home, "show-environment", "-t", "palaver-debate")
