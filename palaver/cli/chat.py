@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palaver.cli.common import Parser, set_up_logging
@@ -18,9 +19,11 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "model",
         nargs="?",
-        default="hf/tiny",
-        help="gpt-4o-mini, anthropic/…, ollama/llama3.2, hf/microsoft/phi-2 (default: hf/tiny, which comes along)",
+        default="tiny",
+        help="gpt-4o-mini, anthropic/…, ollama/llama3.2, hf/microsoft/phi-2, a model's folder (default: tiny, which "
+        "comes along)",
     )
+    flags.add_argument("--model", dest="named", metavar="MODEL", help="the same, as the other commands have it")
     flags.add_argument("--simple", action="store_true", help="the plain loop, without commands")
     flags.add_argument("--system", help="the system message")
     flags.add_argument("--api-base", metavar="URL", help="an OpenAI-compatible endpoint that has the model")
@@ -39,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     if bool(arguments.server) != bool(arguments.to):
         parser().error("--server and --to go together")
+    arguments.model = _routed(arguments.named or arguments.model)
     set_up_logging("WARNING")
     from palaver.core.errors import PalaverError
     from palaver.models import chat_loop
@@ -53,6 +57,11 @@ def main(argv: Sequence[str]) -> int:
         return 1
     chat_loop.simple_chat(client, system=arguments.system or chat_loop.SIMPLE_SYSTEM)
     return 0
+
+
+def _routed(model: str) -> str:
+    """What lies on this machine, under the name that leads there."""
+    return f"hf/{model}" if model == "tiny" or Path(model).expanduser().is_dir() else model
 
 
 def _client(arguments: argparse.Namespace) -> "LLMClient":

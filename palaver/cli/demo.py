@@ -104,6 +104,8 @@ async def _start(crew: Crew, arguments: argparse.Namespace, folder: Path) -> str
         str(tiny.path()),
         "--prompt-file",
         "curious_user.txt",
+        "--first-message",
+        f"Hello everybody! What do you think about {arguments.topic}?",
     ]
     await crew.start(USER, [*me, "user-sim", *user, *seats, "--max-turns", "0"], env={"OPENAI_API_KEY": "none"})
     return url

@@ -23,7 +23,7 @@ NAMES: Final[Mapping[str, Name]] = {
     "backend": Name(
         "gen_ai.provider.name", "hf, openai, azure, ollama, workflow, scripted; authored: no model's words"
     ),
-    "revision": Name("", "commit of the weights; `local` for a folder"),
+    "revision": Name("", "commit of the weights; of a folder `local:` and a hash"),
     "fingerprint": Name("openai.response.system_fingerprint", "what an endpoint calls the version of its insides"),
     "dtype": Name("", "number format of the weights"),
     "device": Name("", "where they were computed"),

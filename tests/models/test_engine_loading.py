@@ -1,5 +1,7 @@
 """Loading: the device that was asked for or an error, number formats, extras by name, what cannot be loaded."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from transformers import AutoConfig
 
 from palaver.core.errors import MissingExtra, ModelError
 from palaver.models.engine.devices import Place, choose_dtype, choose_place
-from palaver.models.engine.loading import count_parameters, find, load_weights, need
+from palaver.models.engine.loading import count_parameters, find, fingerprint, load_weights, need
 
 CPU = Place(torch.device("cpu"))
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
@@ -125,6 +127,18 @@ def test_loading_reports_progress_and_facts(tiny_llama: Path) -> None:
     assert "float32 on cpu" in lines[1][0] and lines[-1][1] == 1.0
     assert loaded.context_tokens == 2048 and loaded.dtype == torch.float32
     assert loaded.parameters == sum(parameter.numel() for parameter in loaded.model.parameters())
+
+
+def test_a_folder_is_told_from_others_by_its_weights(tiny_llama: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(tiny_llama, copy)
+    told = load_weights(str(tiny_llama)).revision
+    assert re.fullmatch("local:[0-9a-f]{16}", told) and fingerprint(str(copy)) == told
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    assert fingerprint(str(copy)) != told
+    assert fingerprint(str(tmp_path / "nothing")) == "local"
 
 
 def test_parameters_are_counted_without_loading_them(tiny_llama: Path) -> None:

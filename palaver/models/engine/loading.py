@@ -1,5 +1,6 @@
 """Weights from a folder or the hub, with what they need, or an error that names the flag or the extra that helps."""
 
+import hashlib
 import importlib.util
 import logging
 import time
@@ -19,6 +20,7 @@ from palaver.models.engine.devices import Place, choose_dtype, choose_place
 
 logger = logging.getLogger(__name__)
 
+_MIB = 1 << 20
 Progress = Callable[[str, float | None], None]
 """Called with a line for the room and how much is done, 0 to 1, or None where that is not known."""
 
@@ -99,7 +101,7 @@ def load_weights(
         adapters = Adapters.load(weights, lora, tell)
     if compile_layers:
         _compile(weights)
-    commit = getattr(config, "_commit_hash", None) or revision or "local"
+    commit = getattr(config, "_commit_hash", None) or revision or fingerprint(source)
     tell(f"{model} is ready after {time.monotonic() - started:.1f} s", 1.0)
     return Loaded(model, weights, tokenizer, place, chosen, commit, quantisation, parameters, adapters, notes)
 
@@ -118,6 +120,23 @@ def find(model: str) -> str:
     if model.startswith(("/", "~", ".")) or model.count("/") > 1 or folder.exists():
         raise ModelError(f"{model} is no folder: give the folder of a Hugging Face model, or a hub name")
     return model
+
+
+def fingerprint(source: str) -> str:
+    """`local:` and 16 hex digits that tell a folder's weights from others; `local` where there are none to look at.
+
+    Of each file: its size, and its first and last MiB. Training changes them all, and reading 140 GB takes minutes.
+    """
+    told = hashlib.sha256()
+    files = sorted(path for path in Path(source).glob("*") if path.suffix in (".safetensors", ".bin"))
+    for path in files:
+        size = path.stat().st_size
+        told.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            told.update(file.read(_MIB))
+            file.seek(max(0, size - _MIB))
+            told.update(file.read(_MIB))
+    return f"local:{told.hexdigest()[:16]}" if files else "local"
 
 
 def need(package: str, extra: str) -> None:
