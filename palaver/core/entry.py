@@ -10,12 +10,13 @@ import msgspec
 from palaver.core.errors import ProtocolError
 from palaver.core.message import Role
 from palaver.core.protocol import Cancelled, Command, FloorRequest, Pass, Say, Status
+from palaver.core.state import Floor
 
 LAST_SECOND: Final = 253_402_300_799
 """The end of the year 9999, in seconds since the epoch; beyond it there are no timestamps."""
 
 
-class Joined(msgspec.Struct, frozen=True, kw_only=True, tag="joined", tag_field="type"):
+class Joined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="joined", tag_field="type"):
     """A connection was admitted under the entry's name and role."""
 
     hub: str
@@ -23,6 +24,8 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True, tag="joined", tag_field=
     about: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Seeds the room's generator, where this entry opens the room."""
+    opening: Floor | None = None
+    """The floor that the room begins with, where this entry opens it: hubs with other defaults get the same room."""
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, tag="left", tag_field="type"):
@@ -37,7 +40,7 @@ class Elapsed(msgspec.Struct, frozen=True, kw_only=True, tag="elapsed", tag_fiel
     """A deadline of the room has passed. Idempotent: it does nothing unless `key` is still due."""
 
     key: str
-    """`lease:TURN`, `cancel:TURN` or `wake`: see `floor.deadlines`."""
+    """`lease:TURN`, `cancel:TURN`, `gone` or `wake`: see `floor.deadlines`."""
 
 
 class HubStarted(msgspec.Struct, frozen=True, kw_only=True, tag="hub_started", tag_field="type"):
@@ -46,7 +49,19 @@ class HubStarted(msgspec.Struct, frozen=True, kw_only=True, tag="hub_started", t
     hub: str
 
 
-HubEvent = Joined | Left | Elapsed | HubStarted
+class HubLost(msgspec.Struct, frozen=True, kw_only=True, tag="hub_lost", tag_field="type"):
+    """A hub has not been heard of for a while: whoever sits in the room by way of it is away. Idempotent."""
+
+    hub: str
+
+
+class HubBack(msgspec.Struct, frozen=True, kw_only=True, tag="hub_back", tag_field="type"):
+    """A hub that was called lost lives, and its members are still connected to it. Idempotent."""
+
+    hub: str
+
+
+HubEvent = Joined | Left | Elapsed | HubStarted | HubLost | HubBack
 Logged = Say | Pass | Cancelled | FloorRequest | Status | Command | HubEvent
 
 

@@ -22,6 +22,8 @@ PAUSERS: Final = 20
 """Names of those who have paused a room, at most."""
 PATIENCE = 5.0
 """Seconds that a client may take to answer a revoke before it is called unresponsive."""
+GRACE = 60.0
+"""Seconds that a member's seat is kept when its hub was lost."""
 
 
 def policy_of(state: RoomState) -> Policy:
@@ -404,6 +406,8 @@ def deadlines(state: RoomState) -> list[tuple[float, str]]:
         if record.revoked and not record.unresponsive:
             turn, since = next(iter(record.revoked.items()))
             due.append((since + PATIENCE, f"cancel:{turn}"))
+    if state.lost:  # in the order of their loss: the first is the next
+        due.append((next(iter(state.lost.values())) + GRACE, "gone"))
     if state.floor.policy == "debate":  # it waits for them
         given_up = [record.left + state.floor.lease for record in state.records.values() if record.left]
         due += [(moment, "wake") for moment in given_up if moment > state.now]

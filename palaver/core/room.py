@@ -8,13 +8,11 @@ from typing import Any, Final
 
 from palaver.core import budgets, floor, notices, seats, speaking, steering
 from palaver.core.effects import Announce, Effect, FloorChanged, Reply
-from palaver.core.entry import Elapsed, Entry, HubStarted, Joined, Left
+from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import AGENTS, key_of, timestamp
 from palaver.core.protocol import Ack, Cancelled, Command, FloorRequest, Nack, Pass, Say, Status
-from palaver.core.state import Hand, Held, RoomState
+from palaver.core.state import Hand, Held, RoomState, copy_of
 
-HISTORY: Final = 200
-MIN_HISTORY: Final = 64
 HANDS: Final = 100
 
 
@@ -205,6 +203,8 @@ def _refuse_command(state: RoomState, entry: Entry, frame: Command) -> Nack | No
 
 def _joined(state: RoomState, entry: Entry, frame: Joined, out: list[Effect]) -> None:
     if not state.opened:
+        if frame.opening is not None:
+            state.floor = copy_of(frame.opening)
         state.opened, state.floor.generator = state.now, frame.seed
     seats.seat(state, entry, frame, out)
     speaking.settle(state, out)
@@ -223,12 +223,24 @@ def _hub_started(state: RoomState, entry: Entry, frame: HubStarted, out: list[Ef
     speaking.settle(state, out)
 
 
+def _hub_lost(state: RoomState, entry: Entry, frame: HubLost, out: list[Effect]) -> None:
+    seats.lose(state, frame.hub, out)
+    speaking.settle(state, out)
+
+
+def _hub_back(state: RoomState, entry: Entry, frame: HubBack, out: list[Effect]) -> None:
+    seats.find(state, frame.hub, out)
+    speaking.settle(state, out)
+
+
 def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) -> None:
     kind, _, rest = frame.key.partition(":")
     if kind == "lease":
         floor.lease_over(state, out, rest)
     elif kind == "cancel":
         floor.unanswered(state, out, rest)
+    elif kind == "gone":
+        seats.give_up(state, out)
     speaking.settle(state, out)
 
 
@@ -244,4 +256,6 @@ _RULES: dict[type, Callable[[RoomState, Entry, Any, list[Effect]], None]] = {
     Left: _left,
     Elapsed: _elapsed,
     HubStarted: _hub_started,
+    HubLost: _hub_lost,
+    HubBack: _hub_back,
 }

@@ -43,9 +43,10 @@ def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> N
         out.append(refusal)
         return
     key = key_of(entry.name)
-    again = key in state.members
-    if again:  # the same client on a new connection: what it was granted died with the old one
+    old = state.members.get(key)
+    if old is not None:  # the same client on a new connection: what it was granted died with the old one
         floor.forget(state, out, key)
+    state.lost.pop(key, None)
     member = Member(
         name=entry.name,
         role=entry.role,
@@ -67,8 +68,10 @@ def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> N
             out.append(Hearing(entry.session, True))
         if record.settings:
             out.append(Reply(entry.session, notices.settings_event(state, record.name, record.settings)))
-    if not again:
+    if old is None:
         _announce(state, member, "joined", out)
+    elif old.away:
+        _announce(state, member, "ready" if member.ready else "loading", out)
 
 
 def _enrol(state: RoomState, key: str, entry: Entry) -> Record:
@@ -97,15 +100,45 @@ def back(state: RoomState, entry: Entry, out: list[Effect]) -> bool:
     member = state.members.get(key_of(entry.name))
     if member is None or not member.away or not is_here(state, entry):
         return False
-    member.away = False
-    _announce(state, member, "ready" if member.ready else "loading", out)
+    _here_again(state, key_of(entry.name), out)
     return True
+
+
+def _here_again(state: RoomState, key: str, out: list[Effect]) -> None:
+    member = state.members[key]
+    member.away = False
+    state.lost.pop(key, None)
+    _announce(state, member, "ready" if member.ready else "loading", out)
+
+
+def lose(state: RoomState, hub: str, out: list[Effect]) -> None:
+    """A hub is gone: its members are away and give back the floor; their names stay theirs for a while."""
+    for key, member in state.members.items():
+        if member.hub == hub and key not in state.lost:
+            state.lost[key] = state.now
+            floor.forget(state, out, key)
+            member.away = True
+            _announce(state, member, "away", out, "its hub is lost")
+
+
+def find(state: RoomState, hub: str, out: list[Effect]) -> None:
+    """A hub that was called lost is there, and so are its members that kept their seats."""
+    for key in [key for key in state.lost if state.members[key].hub == hub]:
+        _here_again(state, key, out)
+
+
+def give_up(state: RoomState, out: list[Effect]) -> None:
+    """Those whose hub is lost for too long have gone; should their hub only be cut off, they are told to come back."""
+    for key in [key for key, since in state.lost.items() if state.now >= since + floor.GRACE]:
+        out.append(Disconnect(state.members[key].session, Close.GOING_AWAY, "its hub was lost; come back"))
+        remove(state, key, "its hub was lost", out)
 
 
 def remove(state: RoomState, key: str, reason: str, out: list[Effect]) -> None:
     """Take a member out of the room and tell the others why."""
     member = state.members.pop(key)
     state.speakers.pop(key, None)
+    state.lost.pop(key, None)
     if key in state.records:
         state.records[key].left = state.now
     state.floor.hands = [hand for hand in state.floor.hands if key_of(hand.name) != key]

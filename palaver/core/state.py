@@ -21,7 +21,7 @@ class Member(msgspec.Struct, kw_only=True):
     hub: str
     ready: bool = True
     away: bool = False
-    """It let a lease run out and has not been heard of since."""
+    """It let a lease run out, or its hub was lost, and it has not been heard of since."""
     about: str = ""
 
 
@@ -153,6 +153,8 @@ class RoomState(msgspec.Struct, kw_only=True):
     """Who is here, by name key, in order of arrival."""
     speakers: dict[str, bool] = {}
     """Keys of those members who are no observers, in the same order: what a crowd's roster shows."""
+    lost: dict[str, float] = {}
+    """Members whose hub was lost, by name key, and since when: their seats are kept for a while."""
     records: dict[str, Record] = {}
     """Speaking participants that were ever here, by name key."""
     floor: Floor = msgspec.field(default_factory=Floor)
@@ -184,6 +186,11 @@ class RoomState(msgspec.Struct, kw_only=True):
             for key, record in self.records.items()
             if key in members and members[key].role in AGENTS
         ]
+
+
+def copy_of(floor: Floor) -> Floor:
+    """A floor of its own, with nothing shared."""
+    return msgspec.json.decode(msgspec.json.encode(floor), type=Floor)
 
 
 _encoder = msgspec.json.Encoder()

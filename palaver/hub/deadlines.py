@@ -10,13 +10,18 @@ from palaver.core.state import RoomState
 
 LEASES: Final = 5
 """A holder that keeps streaming may keep the floor for so many leases."""
+LATER: Final = 1.0
+"""Seconds that other hubs wait, so that the one that is nearest to a deadline proposes it alone while it lives."""
 
 
 class Deadlines:
     """Watches `floor.deadlines`; every hub of a room may propose the same one, the rules take it once."""
 
-    def __init__(self, state: RoomState, clock: Callable[[], float], propose: Callable[[Elapsed], None]) -> None:
+    def __init__(
+        self, state: RoomState, hub: str, clock: Callable[[], float], propose: Callable[[Elapsed], None]
+    ) -> None:
         self._state = state
+        self._hub = hub
         self._clock = clock
         self._propose = propose
         self._loop = asyncio.get_running_loop()
@@ -45,12 +50,19 @@ class Deadlines:
         return [item for item in floor.deadlines(self._state) if item[1] not in self._proposed]
 
     def _postponed(self, moment: float, key: str) -> float:
-        """A lease runs from the last sign of life, for five leases at most."""
+        """A lease runs from the last sign of life, for five leases at most. Hubs that are not the nearest wait."""
         kind, _, turn = key.partition(":")
-        if kind != "lease":
-            return moment
-        lease = self._state.floor.lease
-        return min(max(moment, self._alive.get(int(turn), 0.0) + lease), moment + (LEASES - 1) * lease)
+        if kind == "lease":
+            lease = self._state.floor.lease
+            moment = min(max(moment, self._alive.get(int(turn), 0.0) + lease), moment + (LEASES - 1) * lease)
+        return moment if self._is_nearest(turn) else moment + LATER
+
+    def _is_nearest(self, turn: str) -> bool:
+        """Whether the holder of that turn sits at this hub; without one, whoever has sat here for longest counts."""
+        state = self._state
+        keys = [key for key, given in state.floor.grants.items() if str(given.turn) == turn] or state.speakers
+        member = state.members.get(next(iter(keys), ""))
+        return member is None or member.hub == self._hub
 
     def _due(self) -> None:
         self._timer = None

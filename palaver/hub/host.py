@@ -22,10 +22,23 @@ from palaver.core.effects import (
     Rewrite,
     Silence,
 )
-from palaver.core.entry import Elapsed, Entry, Joined, Left, Logged
+from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joined, Left, Logged
 from palaver.core.message import Message, Role, key_of, timestamp
 from palaver.core.notices import nack
-from palaver.core.protocol import Close, Command, Delta, Event, Nack, Say, Streamed, Welcome, encode
+from palaver.core.protocol import (
+    Cancelled,
+    Close,
+    Command,
+    Delta,
+    Event,
+    Nack,
+    Pass,
+    Say,
+    Status,
+    Streamed,
+    Welcome,
+    encode,
+)
 from palaver.core.state import RoomState, encode_state
 from palaver.hub import traced
 from palaver.hub.catch_up import CatchUp
@@ -40,6 +53,10 @@ logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY: Final = 20_000
 """Entries between two snapshots: a restart replays no more than so many."""
+AGAIN: Final = (Left, HubStarted, HubBack, Pass, Cancelled, Status)
+"""What nobody would send again: the hub does, until the log takes it."""
+MOST_AGAIN: Final = 1000
+"""Frames of a room that may wait so, beside those of members who have left."""
 
 
 class Refused(Exception):
@@ -77,10 +94,12 @@ class RoomHost:
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop, on_flush=self._flushed, on_behind=self._fell_behind)
         self.catching_up = CatchUp(state, archive, self.outbox)
-        self._deadlines = Deadlines(state, clock, lambda frame: log.append(self.entry(None, frame)))
+        self._deadlines = Deadlines(state, hub, clock, lambda frame: log.append(self.entry(None, frame)))
         self._waiting: dict[str, tuple[Session, asyncio.Future[None]]] = {}
         self._floor_changed = False
-        self._snapshot_at = state.applied + SNAPSHOT_EVERY
+        self._unsaved = 0
+        self._called_lost: set[str] = set()
+        self._again = 0
         self._life = secrets.token_hex(4)
         self._count = 0
 
@@ -112,19 +131,25 @@ class RoomHost:
 
     def stream(self, session: Session, frame: Delta) -> None:
         """Streamed text of whoever has the floor; anybody else's is dropped."""
-        given = self.state.floor.grants.get(key_of(session.name))
-        if given is None or given.turn != frame.turn or given.purpose != "speak":
-            return
-        now = self._clock()
-        self._deadlines.sign_of_life(frame.turn)
-        if self.state.floor.approval or floor.policy_of(self.state).sealed:
-            return
-        self.outbox.delta(
-            frame.turn,
-            Streamed(
-                room=self.state.name, timestamp=timestamp(now), sender=session.name, turn=frame.turn, text=frame.text
-            ),
-        )
+        if self._may_stream(session.name, frame.turn):
+            now = timestamp(self._clock())
+            text = Streamed(room=self.state.name, timestamp=now, sender=session.name, turn=frame.turn, text=frame.text)
+            self._pass_on(text)
+            self._log.tell(text)
+
+    def heard(self, frame: Streamed) -> None:
+        """Text that is streamed to another hub: whether it may be is looked at here too."""
+        if self._may_stream(frame.sender, frame.turn):
+            self._pass_on(frame)
+
+    def _may_stream(self, name: str, turn: int) -> bool:
+        given = self.state.floor.grants.get(key_of(name))
+        return given is not None and given.turn == turn and given.purpose == "speak"
+
+    def _pass_on(self, text: Streamed) -> None:
+        self._deadlines.sign_of_life(text.turn)
+        if not self.state.floor.approval and not floor.policy_of(self.state).sealed:
+            self.outbox.delta(text.turn, text)
 
     async def seat(self, session: Session, joined: Joined, after: int | None, history: int) -> None:
         """Ask the log for a seat and wait until it is given; raises `Refused`."""
@@ -132,7 +157,7 @@ class RoomHost:
         refusal = seats.refuse(self.state, entry)
         if refusal is not None:
             raise Refused(refusal.code, refusal.reason)
-        session.delivered = max(0, self.state.seq - history) if after is None else min(after, self.state.seq)
+        session.delivered = max(0, self.state.seq - history) if after is None else after
         session.connection = entry.id
         admitted = self._waiting[entry.id] = (session, self._loop.create_future())
         self._log.append(entry)
@@ -167,18 +192,27 @@ class RoomHost:
                     self._perform(effect, published)
             except Exception:  # a mistake of ours must not cost the room what comes after it
                 logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
-            if isinstance(entry.frame, Elapsed):
-                self._deadlines.settled(entry.frame.key)
+            self._settle(entry.frame)
         if self._floor_changed:
             self._floor_changed = False
             self.outbox.notice(views.floor_view(self.state))
-        if self.state.records:
+        if self.state.records or self.state.lost:
             self._deadlines.watch()
         if published:
             self._keep(published)
         self.outbox.flush()
-        if self.state.applied >= self._snapshot_at:
+        self._unsaved += len(entries)
+        if self._unsaved >= SNAPSHOT_EVERY:
             self.save()
+
+    def _settle(self, frame: Logged) -> None:
+        """Note what a hub proposed; a hub that is called lost and reads it says that it lives."""
+        if isinstance(frame, Elapsed):
+            self._deadlines.settled(frame.key)
+        elif isinstance(frame, HubLost):
+            self._called_lost.discard(frame.hub)
+            if frame.hub == self._hub:
+                self._log.append(self.entry(None, HubBack(hub=self._hub)))
 
     def refused(self, entries: Sequence[Entry], reason: str) -> None:
         """The log could not keep these: nothing of them happened, and whoever sent them is told."""
@@ -186,14 +220,23 @@ class RoomHost:
             session = self.outbox.sessions.get(entry.session)
             if isinstance(entry.frame, Joined):
                 self._turn_away(entry.id, Close.LOG_UNAVAILABLE, f"the log is unavailable: {reason}")
-            elif isinstance(entry.frame, Elapsed):
-                self._deadlines.settled(entry.frame.key)
-            elif isinstance(entry.frame, Left):
-                self._loop.call_later(1.0, self._log.append, entry)
+            elif isinstance(entry.frame, Elapsed | HubLost):
+                self._settle(entry.frame)
+            elif isinstance(entry.frame, AGAIN):
+                self._send_again(entry)
             elif session is not None and isinstance(entry.frame, Say | Command):
                 refusal = nack(self.state, entry.frame.id, "unavailable", f"the log is unavailable: {reason}", 1.0)
                 self._metrics.nack(refusal.code)
                 self.outbox.reply(session, refusal)
+
+    def _send_again(self, entry: Entry) -> None:
+        if self._again < MOST_AGAIN or isinstance(entry.frame, Left):
+            self._again += 1
+            self._loop.call_later(1.0, self._append_again, entry)
+
+    def _append_again(self, entry: Entry) -> None:
+        self._again -= 1
+        self._log.append(entry)
 
     def _perform(self, effect: Effect, published: list[tuple[Message, bytes]]) -> None:
         match effect:
@@ -242,8 +285,17 @@ class RoomHost:
 
     def save(self) -> None:
         """Keep a snapshot of the room as it is."""
-        self._snapshot_at = self.state.applied + SNAPSHOT_EVERY
-        self._log.save_snapshot(self.state.name, encode_state(self.state))
+        self._unsaved = 0
+        self._log.save_snapshot(self.state.name, self.state.applied, encode_state(self.state))
+
+    def look_for_lost(self) -> None:
+        """Propose that hubs are lost that have members here and are not heard of any more."""
+        state = self.state
+        hubs = {member.hub for key, member in state.members.items() if key not in state.lost}
+        for hub in hubs - self._called_lost - {self._hub}:
+            if not self._log.is_alive(hub):
+                self._called_lost.add(hub)
+                self._log.append(self.entry(None, HubLost(hub=hub)))
 
     # --- seats ---------------------------------------------------------------------------------------------------
 
@@ -258,6 +310,7 @@ class RoomHost:
             return
         self.outbox.flush()
         self.outbox.add(session)
+        session.delivered = min(session.delivered, self.state.seq)
         if session.legacy:
             session.delivered = self.state.seq
         else:

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from palaver.core import room as rules
-from palaver.core.effects import Publish, Rewrite
 from palaver.core.entry import HubStarted, Joined
 from palaver.core.errors import ProtocolError
 from palaver.core.limits import Limits
-from palaver.core.message import Message, timestamp
+from palaver.core.message import timestamp
 from palaver.core.notices import nack
 from palaver.core.protocol import (
     Close,
@@ -24,14 +22,14 @@ from palaver.core.protocol import (
     MemberFrame,
     Say,
     decode_member,
-    encode,
 )
-from palaver.core.state import RoomState, decode_state
+from palaver.core.state import RoomState, copy_of, decode_state
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.legacy import decode_words
 from palaver.hub.limits import BURST, PIECE, Bucket
 from palaver.hub.log import Archive, Log
 from palaver.hub.metrics import Metrics
+from palaver.hub.replaying import replay
 from palaver.hub.session import PING, Session
 from palaver.hub.transcripts import Transcripts
 
@@ -39,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP: Final = 0.1
 """Seconds between two looks at members that are behind."""
+LOST_SWEEPS: Final = 10
+"""Every so many sweeps (1 s), hubs that are not heard of any more are looked for."""
 PING_SWEEPS: Final = 200
 """A member that was written nothing for so many sweeps (20 s) is pinged: proxies stay open, dead peers are noticed."""
 EXPIRY_SWEEPS: Final = 5
@@ -129,11 +129,11 @@ class Hub:
             transcripts=self._transcripts,
             on_cut=self._cut,
         )
-        self._log.tail(name, host.take, host.refused)
-        if any(member.hub == self.name for member in state.members.values()):
-            self._log.append(host.entry(None, HubStarted(hub=self.name)))
         if self._transcripts is not None:
             await self._transcripts.open(name, lambda after, limit: self._archive.messages(name, after, limit))
+        self._log.tail(name, state.applied, host)
+        if any(member.hub == self.name for member in state.members.values()):
+            self._log.append(host.entry(None, HubStarted(hub=self.name)))
         self.rooms[name] = host
         return host
 
@@ -141,17 +141,10 @@ class Hub:
         """The room's state from its snapshot and what the log holds since; the archive is brought up to it."""
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))
-        state.history_limit = max(self._history, rules.MIN_HISTORY, rules.HISTORY)
         replayed = 0
-        while entries := await self._log.read(name, state.applied):
-            published: list[Message] = []
-            for position, entry in entries:
-                for effect in rules.apply(state, entry):
-                    if isinstance(effect, Publish | Rewrite):
-                        published.append(effect.message)
-                state.applied = position
-            self._archive.record(name, [(message.seq, encode(message)) for message in published])
-            replayed += len(entries)
+        async for entries, published in replay(self._log, state):
+            self._archive.record(name, published)
+            replayed += entries
         if replayed:
             logger.info("room %s: %d entries replayed in %.2f s", name, replayed, time.perf_counter() - started)
         return state
@@ -174,7 +167,9 @@ class Hub:
         host = await self.room(join.room)
         if self.limits.frames:
             session.pace = Bucket(self.limits.frames, BURST * self.limits.frames, time.monotonic())
-        joined = Joined(hub=self.name, ready=join.ready, about=join.about, seed=self._seed() & (2**63 - 1))
+        opening = None if host.state.opened else copy_of(host.state.floor)
+        seed = self._seed() & (2**63 - 1)
+        joined = Joined(hub=self.name, ready=join.ready, about=join.about, seed=seed, opening=opening)
         await host.seat(session, joined, join.after, self._history)
         if session.expires < math.inf:
             self._expiring.add(session)
@@ -246,6 +241,8 @@ class Hub:
                 for session, reason in host.catching_up.sweep():
                     self.metrics.slow.inc()
                     self._cut(session, Close.SLOW, reason)
+                if self._sweeps % LOST_SWEEPS == 0:
+                    host.look_for_lost()
                 if self._sweeps % PING_SWEEPS == 0:
                     _ping(host)
 

@@ -1,16 +1,27 @@
 """The log of a hub: what orders everything, and the archive of what was published. Interfaces only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from palaver.core.entry import Entry
 from palaver.core.message import Message
+from palaver.core.protocol import Streamed
 
-Tail = Callable[[Sequence[tuple[int, Entry]]], None]
-"""Gets entries in order, each with its position, in the event loop's thread, once they are durable."""
 
-Refusal = Callable[[Sequence[Entry], str], None]
-"""Gets entries that could not be made durable, and why."""
+class Listener(Protocol):
+    """What a room's host gets to hear from the log, in the event loop's thread."""
+
+    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Entries in order, each with its position, once they are durable."""
+        ...
+
+    def refused(self, entries: Sequence[Entry], reason: str) -> None:
+        """Entries that could not be made durable, and why."""
+        ...
+
+    def heard(self, frame: Streamed) -> None:
+        """Text that a member of another hub streams."""
+        ...
 
 
 class Log(Protocol):
@@ -21,15 +32,23 @@ class Log(Protocol):
         ...
 
     def append(self, entry: Entry) -> None:
-        """Hand an entry over, without waiting. It comes back through its room's tail when it is durable."""
+        """Hand an entry over, without waiting. Its room's listener gets it when it is durable."""
         ...
 
     async def room_made(self) -> None:
         """Return once fewer entries wait than the log wants to hold: what a reader awaits before it reads on."""
         ...
 
-    def tail(self, room: str, take: Tail, refused: Refusal) -> None:
-        """From now on, pass on what becomes durable in `room`, also what other hubs append."""
+    def tail(self, room: str, after: int, listener: Listener) -> None:
+        """From now on, pass on what becomes durable in `room` above a position, also what other hubs append."""
+        ...
+
+    def tell(self, frame: Streamed) -> None:
+        """Pass streamed text on to the room's listeners on other hubs, at once or never; it is not kept."""
+        ...
+
+    def is_alive(self, hub: str) -> bool:
+        """Whether another hub works on this log, as far as this one has heard."""
         ...
 
     def untail(self, room: str) -> None:
@@ -48,8 +67,8 @@ class Log(Protocol):
         """The last state saved for `room`."""
         ...
 
-    def save_snapshot(self, room: str, state: bytes) -> None:
-        """Keep a state, so that a restart need not read what came before it."""
+    def save_snapshot(self, room: str, position: int, state: bytes) -> None:
+        """Keep a state as it was at a position, so that a restart need not read what came before it."""
         ...
 
     async def close(self) -> None:

@@ -24,8 +24,8 @@ import msgspec
 from palaver.core.entry import Entry, decode_entry
 from palaver.core.errors import LogUnavailable
 from palaver.core.message import Message
-from palaver.core.protocol import Say
-from palaver.hub.log import Refusal, Tail
+from palaver.core.protocol import Say, Streamed
+from palaver.hub.log import Listener
 from palaver.hub.sqlite_file import Fsync, Job, Lines, Outcome, SqliteFile, lines_after
 from palaver.hub.sqlite_writer import Syncer, Writer
 
@@ -78,7 +78,7 @@ class SqliteLog:
         self._recording: asyncio.TimerHandle | None = None
         self._room_made: asyncio.Event = asyncio.Event()
         self._room_made.set()
-        self._tails: dict[str, tuple[Tail, Refusal]] = {}
+        self._tails: dict[str, Listener] = {}
         self._file: SqliteFile | None = None
         self._writer: Writer | None = None
         self._syncer: Syncer | None = None
@@ -134,9 +134,10 @@ class SqliteLog:
         self._recording_due = True
         self._schedule()
 
-    def save_snapshot(self, room: str, state: bytes) -> None:
-        """Keep a state; written together with what was handed over before."""
+    def save_snapshot(self, room: str, position: int, state: bytes) -> None:
+        """Keep a state; written together with what was handed over and published before."""
         self._snapshots[room] = state
+        self._recording_due = True
         self._schedule()
 
     def _schedule(self) -> None:
@@ -180,9 +181,16 @@ class SqliteLog:
         if not self._room_made.is_set():
             await self._room_made.wait()
 
-    def tail(self, room: str, take: Tail, refused: Refusal) -> None:
-        """From now on, pass on what becomes durable in `room`."""
-        self._tails[room] = (take, refused)
+    def tail(self, room: str, after: int, listener: Listener) -> None:
+        """From now on, pass on what becomes durable in `room`; nobody else can have written since it was read."""
+        self._tails[room] = listener
+
+    def tell(self, frame: Streamed) -> None:
+        """There is no other hub."""
+
+    def is_alive(self, hub: str) -> bool:
+        """No other hub has this file."""
+        return False
 
     def untail(self, room: str) -> None:
         """Stop passing it on."""
@@ -205,11 +213,13 @@ class SqliteLog:
                 self._syncer.mark()
             self._on_commit(outcome.seconds, len(outcome.entries))
         for room, positioned in outcome.by_room().items():
-            take, refused = self._tails.get(room, (None, None))
-            if outcome.error and refused is not None:
-                refused([entry for _, entry in positioned], outcome.error)
-            elif not outcome.error and take is not None:
-                take(positioned)
+            listener = self._tails.get(room)
+            if listener is None:
+                continue
+            if outcome.error:
+                listener.refused([entry for _, entry in positioned], outcome.error)
+            else:
+                listener.take(positioned)
         if self._waiting < MOST_WAITING // 2 and self._waiting_bytes < MOST_BYTES // 2:
             self._room_made.set()
 

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from palaver.core.commands import COMMANDS
-from palaver.core.entry import Elapsed, Entry, HubStarted, Joined, Left
+from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import Role
 from palaver.core.policies import POLICIES
 from palaver.core.protocol import Cancelled, Command, FloorRequest, Pass, Say, Status
@@ -106,8 +106,13 @@ agent_frames = st.one_of(
     st.builds(Status, state=st.sampled_from(["loading", "ready", "ready"])),
 )
 hub_frames = st.one_of(
-    st.builds(Elapsed, key=st.one_of(st.just("wake"), st.integers(0, 40).map(lambda turn: f"lease:{turn}"), short)),
+    st.builds(
+        Elapsed,
+        key=st.one_of(st.sampled_from(["wake", "gone"]), st.integers(0, 40).map(lambda turn: f"lease:{turn}"), short),
+    ),
     st.builds(HubStarted, hub=st.sampled_from(["h", "other"])),
+    st.builds(HubLost, hub=st.sampled_from(["h", "other"])),
+    st.builds(HubBack, hub=st.sampled_from(["h", "other"])),
 )
 joins = st.builds(Joined, hub=st.just("h"), ready=st.booleans() | st.just(True), seed=st.integers(0, 2**63 - 1))
 
