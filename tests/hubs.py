@@ -42,10 +42,11 @@ async def running(
     gate: Gate | None = None,
     transcripts: Path | None = None,
     defaults: Callable[[RoomState], None] = lambda state: None,
+    log: Any = None,
     **options: Any,
 ) -> AsyncIterator[RunningHub]:
-    """A hub over a log in `folder` (in memory without one); members may send as fast as they like."""
-    log = SqliteLog(folder)
+    """A hub over a log in `folder` (in memory without one) or another `log`; members may send as fast as they like."""
+    log = log or SqliteLog(folder)
     written = Transcripts(transcripts) if transcripts else None
     hub = Hub(
         log=log, archive=log, transcripts=written, defaults=defaults, limits=limits or Limits(frames=0), **options

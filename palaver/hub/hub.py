@@ -142,7 +142,7 @@ class Hub:
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))
         replayed = 0
-        async for entries, published in replay(self._log, state):
+        async for entries, published in replay(self._log.read, state):
             self._archive.record(name, published)
             replayed += entries
         if replayed:

@@ -1,11 +1,14 @@
 """The log of a hub: what orders everything, and the archive of what was published. Interfaces only."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from palaver.core.entry import Entry
 from palaver.core.message import Message
 from palaver.core.protocol import Streamed
+
+Read = Callable[[str, int, int], Awaitable[list[tuple[int, Entry]]]]
+"""`Log.read`: a room's entries above a position, about so many."""
 
 
 class Listener(Protocol):

@@ -1,0 +1,78 @@
+"""The other hubs of a log, as they are heard: each says once a second that it is there."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from palaver.core.errors import LogUnavailable
+from palaver.hub.nats_broker import Broker
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+BEAT: Final = 1.0
+"""Seconds between two signs of life."""
+LEASE: Final = 5.0
+"""Seconds without one after which a hub is lost."""
+
+
+class Peers:
+    """Who is there. `subject` is where hubs say so; below it, each answers under its own name."""
+
+    def __init__(self, broker: Broker, subject: str, hub: str, lease: float = LEASE) -> None:
+        self._broker = broker
+        self._subject = subject
+        self._hub = hub
+        self._lease = lease
+        self._heard: dict[str, float] = {}
+        self._since = time.monotonic()
+        self._has_name = False
+        self._beating: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """A new connection. What was missed while there was none says nothing about anybody."""
+        self._since = time.monotonic()
+        await self._broker.subscribe(self._subject, self._hear)
+        if self._has_name:
+            await self._broker.subscribe(f"{self._subject}.{self._hub}", self._answer)
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    def close(self) -> None:
+        """The connection has ended."""
+        if self._beating is not None:
+            self._beating.cancel()
+
+    async def take_name(self) -> None:
+        """Make sure that no other hub of this log bears our name; raises `LogUnavailable`."""
+        from nats.errors import NoRespondersError
+
+        own = f"{self._subject}.{self._hub}"
+        try:
+            await self._broker.client.request(own, timeout=1.0)
+        except (NoRespondersError, TimeoutError):
+            await self._broker.subscribe(own, self._answer)
+            self._has_name = True
+            return
+        raise LogUnavailable(f"another hub of this log is called {self._hub!r}; choose another --hub-name")
+
+    def are_there(self) -> bool:
+        """Whether any other hub is."""
+        return any(map(self.is_alive, self._heard))
+
+    def is_alive(self, hub: str) -> bool:
+        """Whether this hub was heard of within its lease, as far as we could hear."""
+        now = time.monotonic()
+        return not self._broker.is_up or now - max(self._heard.get(hub, 0.0), self._since) < self._lease
+
+    async def _beat(self) -> None:
+        while True:
+            await self._broker.publish(self._subject, self._hub.encode())
+            await asyncio.sleep(BEAT)
+
+    async def _hear(self, message: "Msg") -> None:
+        hub = message.data.decode(errors="replace")
+        if hub != self._hub:
+            self._heard[hub] = time.monotonic()
+
+    async def _answer(self, message: "Msg") -> None:
+        await message.respond(self._hub.encode())
