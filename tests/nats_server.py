@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,25 @@ class NatsServer:
             self._process.kill()
             await self._process.wait()
 
+    def forget(self) -> None:
+        """Lose all that it had stored."""
+        shutil.rmtree(self._folder / "jetstream")
+
     def log(self, hub: str, folder: Path | None = None, **options: Any) -> NatsLog:
         """A log on this server for a hub of that name."""
         return NatsLog(self.url, hub=hub, folder=folder, **options)
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that nobody tells of."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def is_connected(log: NatsLog) -> bool:
+    """Whether a log has its server now."""
+    return log._broker.is_up
 
 
 @asynccontextmanager

@@ -2,10 +2,13 @@
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import os
+import re
 import signal
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from palaver.cli.common import (
@@ -24,6 +27,7 @@ from palaver.core.state import RoomState
 from palaver.hub.auth import Auth, is_loopback
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
+from palaver.hub.nats_log import NatsLog
 from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
 from palaver.hub.tokens import auth_of
@@ -39,6 +43,18 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--port", type=int, default=8765, help="port to listen on; 0 takes a free one")
     flags.add_argument(
         "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where the log lies; made if missing"
+    )
+    flags.add_argument(
+        "--log",
+        metavar="URL",
+        help="a log that several hubs share, on NATS JetStream: nats://host:port, several servers separated by commas "
+        "(better with a password: environment variable PALAVER_LOG); without it, the log is a file in --data-dir",
+    )
+    flags.add_argument(
+        "--hub-name",
+        metavar="NAME",
+        help="what this hub is called among those that share a log; always the same, and its own (default: made of the "
+        "machine's name and --data-dir)",
     )
     flags.add_argument(
         "--fsync",
@@ -153,11 +169,12 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         state.floor.hop_limit = arguments.hop_limit
         state.floor.lease = arguments.lease
 
-    log = SqliteLog(arguments.data_dir, fsync=arguments.fsync, on_commit=on_commit)
+    log, name = _log(arguments, on_commit)
     transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
     return Hub(
         log=log,
         archive=log,
+        name=name,
         transcripts=transcripts,
         metrics=metrics,
         history=arguments.history,
@@ -165,3 +182,18 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         limits=limits_of(arguments),
         defaults=defaults,
     )
+
+
+def _log(arguments: argparse.Namespace, on_commit: Callable[[float, int], None]) -> tuple[SqliteLog | NatsLog, str]:
+    """The log that the flags ask for, and what the hub is called on it."""
+    servers = arguments.log or os.environ.get("PALAVER_LOG")
+    if not servers:
+        return SqliteLog(arguments.data_dir, fsync=arguments.fsync, on_commit=on_commit), arguments.hub_name or "hub"
+    name = arguments.hub_name or _name_of_its_own(arguments.data_dir)
+    return NatsLog(servers, hub=name, folder=arguments.data_dir, on_commit=on_commit), name
+
+
+def _name_of_its_own(folder: Path) -> str:
+    """The same at every start, and another for every hub: of the machine's name and the data directory's."""
+    machine = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname())[:40]
+    return f"{machine}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from palaver.core.entry import Entry
-from palaver.core.protocol import Say
+from palaver.core.protocol import Say, Streamed
 from palaver.hub import sqlite_file, sqlite_log
 from palaver.hub.sqlite_file import Fsync, SqliteFile
 from palaver.hub.sqlite_log import SqliteLog
@@ -28,7 +28,7 @@ class Taken:
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.positions: list[int] = []
-        self.refused: list[int] = []
+        self.turned_away: list[int] = []
         self.changed = asyncio.Event()
 
     def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
@@ -36,13 +36,16 @@ class Taken:
         self.ids += [int(one.id) for _, one in entries]
         self.changed.set()
 
-    def refuse(self, entries: Sequence[Entry], reason: str) -> None:
-        self.refused += [int(one.id) for one in entries]
+    def refused(self, entries: Sequence[Entry], reason: str) -> None:
+        self.turned_away += [int(one.id) for one in entries]
         self.changed.set()
+
+    def heard(self, frame: Streamed) -> None:
+        raise AssertionError("there is no other hub")
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(10):
-            while len(self.ids) + len(self.refused) < count:
+            while len(self.ids) + len(self.turned_away) < count:
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -51,7 +54,7 @@ class Taken:
 async def opened(folder: Path | None, fsync: Fsync = "everysec") -> AsyncIterator[tuple[SqliteLog, Taken]]:
     log, taken = SqliteLog(folder, fsync=fsync), Taken()
     await log.open()
-    log.tail("main", taken.take, taken.refuse)
+    log.tail("main", 0, taken)
     try:
         yield log, taken
     finally:
@@ -117,7 +120,7 @@ async def test_what_comes_while_the_thread_is_busy_stays_in_order(tmp_path: Path
             if number % 20 == 0:
                 asked.append(asyncio.create_task(log.read("main", 0)))
             if number % 50 == 0:
-                log.save_snapshot("main", b"{}")
+                log.save_snapshot("main", number, b"{}")
             if number % 3 == 0:
                 await asyncio.sleep(0)
         await taken.until(400)
@@ -125,6 +128,19 @@ async def test_what_comes_while_the_thread_is_busy_stays_in_order(tmp_path: Path
     assert taken.ids == list(range(400))
     assert taken.positions == list(range(1, 401))
     assert all([int(one.id) for _, one in answer] == list(range(len(answer))) for answer in answers)
+
+
+async def test_a_snapshot_is_never_ahead_of_the_archive(tmp_path: Path) -> None:
+    """What was published before it is written with it: after a kill -9 nobody would make it again."""
+    async with opened(tmp_path) as (log, _):
+        log.record("main", [(1, b"{}")])
+        log.save_snapshot("main", 1, b"{}")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with sqlite3.connect(tmp_path / "palaver.sqlite3") as other:
+            assert other.execute("SELECT COUNT(*) FROM snapshots").fetchone() == (1,)
+            assert other.execute("SELECT first, last FROM messages").fetchall() == [(1, 1)]
+        other.close()
 
 
 async def test_a_question_sees_all_that_was_handed_over_before(tmp_path: Path) -> None:
@@ -166,4 +182,4 @@ async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
         monkeypatch.setattr(SqliteFile, "_write_entries", real)
         log.append(entry(2))
         await taken.until(3)
-    assert (taken.ids, taken.positions, taken.refused) == ([0, 2], [1, 2], [1])
+    assert (taken.ids, taken.positions, taken.turned_away) == ([0, 2], [1, 2], [1])

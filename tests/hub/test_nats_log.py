@@ -1,0 +1,206 @@
+"""The log on NATS JetStream, over a real server that is killed and started again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from palaver.core.entry import Entry
+from palaver.core.errors import ConfigError, LogUnavailable
+from palaver.core.protocol import Say, Streamed
+from palaver.core.state import encode_state
+from palaver.hub import nats_archive
+from palaver.hub.nats_log import NatsLog
+from palaver.hub.nats_streams import parse, room_of, token_of
+from tests.hubs import joined
+from tests.nats_server import NatsServer, hub_on, is_connected, until
+
+pytestmark = pytest.mark.system
+
+
+def entry(number: int, room: str = "main", text: str = "words") -> Entry:
+    return Entry(
+        id=str(number), room=room, session="s", name="Ann", role="moderator", time=1.0, frame=Say(content=text)
+    )
+
+
+class Taken:
+    """What came back from a log."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.turned_away: list[int] = []
+        self.texts: list[str] = []
+        self._changed = asyncio.Event()
+
+    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        self.positions += [position for position, _ in entries]
+        self.ids += [int(one.id) for _, one in entries]
+        self._changed.set()
+
+    def refused(self, entries: Sequence[Entry], reason: str) -> None:
+        self.turned_away += [int(one.id) for one in entries]
+        self._changed.set()
+
+    def heard(self, frame: Streamed) -> None:
+        self.texts.append(frame.text)
+        self._changed.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def opened(server: NatsServer, hub: str = "one", room: str = "main") -> AsyncIterator[tuple[NatsLog, Taken]]:
+    log, taken = server.log(hub), Taken()
+    await log.open()
+    log.tail(room, 0, taken)
+    try:
+        yield log, taken
+    finally:
+        await log.close()
+
+
+async def test_entries_come_back_in_order_on_every_hub(nats: NatsServer) -> None:
+    async with opened(nats, "one") as (one, heard_by_one), opened(nats, "two") as (two, heard_by_two):
+        for number in range(300):
+            (one if number % 3 else two).append(entry(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        await heard_by_one.until(lambda: len(heard_by_one.ids) == 300)
+        await heard_by_two.until(lambda: len(heard_by_two.ids) == 300)
+        assert heard_by_one.ids == heard_by_two.ids
+        assert heard_by_one.positions == heard_by_two.positions == sorted(set(heard_by_one.positions))
+        assert [number for number in heard_by_one.ids if number % 3] == [n for n in range(300) if n % 3]
+        assert [int(one.id) for _, one in await one.read("main", 0)] == heard_by_one.ids
+        half = heard_by_one.positions[150]
+        assert [position for position, _ in await two.read("main", half)] == heard_by_one.positions[151:]
+        assert (await one.read("main", 0, 10))[0][0] == heard_by_one.positions[0]
+
+
+async def test_rooms_with_dots_do_not_hear_each_other(nats: NatsServer) -> None:
+    async with opened(nats, room="a.b") as (log, taken):
+        other = Taken()
+        log.tail("a.c", 0, other)
+        log.append(entry(1, "a.b"))
+        log.append(entry(2, "a.c"))
+        log.append(entry(3, "a-b"))
+        await taken.until(lambda: bool(taken.ids))
+        await other.until(lambda: bool(other.ids))
+        assert (taken.ids, other.ids) == ([1], [2])
+        assert await log.rooms() == ["a-b", "a.b", "a.c"]
+    assert [room_of(token_of(room)) for room in ("a.b", "a", "a-b_c")] == ["a.b", "a", "a-b_c"]
+
+
+async def test_what_was_not_confirmed_when_the_server_was_killed_is_there_once(nats: NatsServer) -> None:
+    """The fate of what was under way is unknown: it is sent again under its id, in order, and answered then."""
+    async with opened(nats) as (log, taken):
+        lives = 4
+        for life in range(lives):
+            killing: asyncio.Task[None] | None = None
+            for number in range(life * 200, (life + 1) * 200):
+                log.append(entry(number))
+                if number % 5 == 0:
+                    await asyncio.sleep(0)
+                if number % 200 == 100:
+                    killing = asyncio.create_task(nats.kill())
+            assert killing is not None
+            await killing
+            await nats.start()
+            total = (life + 1) * 200
+            await taken.until(lambda total=total: len(taken.ids) + len(taken.turned_away) == total)  # type: ignore[misc]
+            await until(lambda: is_connected(log))
+        assert taken.ids == sorted(set(taken.ids))
+        assert not set(taken.ids) & set(taken.turned_away)
+        assert [int(one.id) for _, one in await log.read("main", 0)] == taken.ids
+
+
+async def test_a_hub_refuses_and_recovers_while_its_server_is_away(nats: NatsServer) -> None:
+    """A broker that is away: members stay, messages are refused with retry_after, nothing acknowledged is lost."""
+    async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann, joined(hub.url, "Bob") as bob:
+        assert (await ann.say("before"))["seq"] == 1
+        await nats.kill()
+        await until(lambda: not is_connected(hub.hub._log))  # type: ignore[arg-type]
+        refused = await ann.say("meanwhile")
+        assert (refused["type"], refused["code"]) == ("nack", "unavailable")
+        assert refused["retry_after"] > 0
+        await nats.start()
+        await until(lambda: is_connected(hub.hub._log))  # type: ignore[arg-type]
+        assert (await ann.say("after"))["seq"] == 2
+        seen = [await bob.until("message"), await bob.until("message")]
+        assert [frame["content"] for frame in seen] == ["before", "after"]
+
+
+async def test_a_hub_that_starts_late_begins_with_a_snapshot_and_fills_in_its_archive(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_archive, "PART", 1000)
+    async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann:
+        for number in range(250):
+            await ann.send({"type": "message", "id": str(number), "content": f"number {number} {'x' * 40}"})
+        await ann.until("ack", id="249")
+        await ann.command("/redact 3")
+    async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann:
+        await ann.say("one more")
+        async with hub_on(nats, "two") as late, joined(late.url, "Late", "observer", after=0) as reader:
+            everything = [await reader.until("message") for _ in range(251)]
+            assert [frame["seq"] for frame in everything] == list(range(1, 252))
+            assert everything[2]["redacted"] is not None
+            assert "number 2" not in everything[2]["content"]
+            assert everything[249]["content"].startswith("number 249")
+            state = late.hub.rooms["main"].state
+            await ann.until("presence", name="Late")
+            assert encode_state(state) == encode_state(hub.hub.rooms["main"].state)
+
+
+async def test_a_log_that_was_replaced_is_not_gone_on_with(nats: NatsServer, tmp_path: Path) -> None:
+    """Rooms that are not of this log must not write into it."""
+    async with opened(nats) as (log, taken):
+        log.append(entry(1))
+        await taken.until(lambda: bool(taken.ids))
+        await nats.kill()
+        nats.forget()
+        await nats.start()
+        await until(lambda: "another log" in log._broker.why)
+        log.append(entry(2))
+        await taken.until(lambda: bool(taken.turned_away))
+        assert taken.turned_away == [2]
+
+
+async def test_two_hubs_do_not_bear_one_name(nats: NatsServer) -> None:
+    async with opened(nats, "one"):
+        with pytest.raises(LogUnavailable, match="another hub of this log is called 'one'; choose another --hub-name"):
+            await nats.log("one").open()
+    async with opened(nats, "one"):
+        pass
+
+
+async def test_without_a_server_it_is_said_where_none_is(nats: NatsServer) -> None:
+    await nats.kill()
+    with pytest.raises(LogUnavailable, match=f"no log at 127.0.0.1:{nats.port}"):
+        await nats.log("one").open()
+
+
+@pytest.mark.parametrize(
+    "servers, says",
+    [
+        ("", "give nats://host:port"),
+        ("http://one", "give nats://host:port"),
+        ("nats://one/a.b", "1 to 64 letters"),
+        ("nats://one/a,nats://two/b", "1 to 64 letters"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_in_words(servers: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse(servers)
+
+
+def test_urls_name_servers_and_a_log() -> None:
+    assert parse("nats://one:4222") == (["nats://one:4222"], "palaver")
+    assert parse("nats://u:p@one:4222/team, tls://two") == (["nats://u:p@one:4222", "tls://two"], "team")
