@@ -30,7 +30,13 @@ def create_app(
         version=__version__,
         description="Conversations between models, simulated users and people, each a room on a websocket hub.",
         dependencies=[Depends(door.entered)],
-        responses={429: {"model": Problem, "description": "More requests than the rate limit allows."}},
+        responses={
+            429: {"model": Problem, "description": "More requests than the rate limit allows."},
+            503: {
+                "model": Problem,
+                "description": "The server cannot do it now: it stops, is full, or cannot write.",
+            },
+        },
     )
     explain_refusals(app)
     app.include_router(about.routes(service, door, metrics=metrics))

@@ -3,8 +3,10 @@
 import logging
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Request, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.routing import Match
 
 from palaver.api.access import Access, Deed, RateLimit
 from palaver.api.errors import Refusal, TooMany, Unauthorized
@@ -14,7 +16,15 @@ from palaver.hub.auth import Rights
 
 logger = logging.getLogger(__name__)
 
-Authorization = Annotated[str | None, Header()]
+_BEARER: Final = HTTPBearer(auto_error=False, description="The hub's token, or a moderator's; none where it has none.")
+
+
+def _header(given: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> str | None:
+    return f"{given.scheme} {given.credentials}" if given is not None else None
+
+
+Authorization = Annotated[str | None, Depends(_header)]
+"""The header `Authorization: Bearer TOKEN`; named as a security scheme, so that `/docs` can ask for it."""
 
 
 class Door:
@@ -26,15 +36,15 @@ class Door:
         self.access = access
         self._limit = limit
 
-    def reader(self, request: Request, authorization: Authorization = None) -> Rights:
+    def reader(self, request: Request, authorization: Authorization) -> Rights:
         """Whoever may read what the path is about."""
         return self._admit(request, authorization, "read")
 
-    def member(self, request: Request, authorization: Authorization = None) -> Rights:
+    def member(self, request: Request, authorization: Authorization) -> Rights:
         """Whoever may begin a conversation."""
         return self._admit(request, authorization, "begin")
 
-    def moderator(self, request: Request, authorization: Authorization = None) -> Rights:
+    def moderator(self, request: Request, authorization: Authorization) -> Rights:
         """Whoever may steer the conversation that the path names."""
         return self._admit(request, authorization, "steer")
 
@@ -53,7 +63,17 @@ class Door:
 
 
 def explain_refusals(app: FastAPI) -> None:
-    """Every `Refusal` becomes its status and a text; a log that cannot write (a full disk) is 503."""
+    """Every `Refusal` becomes its status and a text; a log that cannot write (a full disk) is 503.
+
+    405 names all methods of the path: each route knows of its own only.
+    """
+
+    @app.exception_handler(405)
+    async def no_such_method(request: Request, error: Exception) -> JSONResponse:
+        fitting = (route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
+        methods = sorted({method for route in fitting for method in getattr(route, "methods", ())})
+        detail = f"{request.url.path} knows {', '.join(methods)}, not {request.method}"
+        return JSONResponse({"detail": detail}, 405, {"Allow": ", ".join(methods)})
 
     @app.exception_handler(LogUnavailable)
     async def unavailable(request: Request, error: LogUnavailable) -> JSONResponse:

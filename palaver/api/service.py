@@ -257,6 +257,17 @@ class Service:
         plan = self.plan(request)
         return await self.conversations.run(plan, _shown(request, plan), _asked(request, plan))
 
+    async def outcome(self, ident: str) -> Record:
+        """The record of a conversation once it is over, or as it stands where the server stops before."""
+        over = asyncio.create_task(self.conversations.finished(ident))
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait([over, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+            stopping.cancel()
+        return await self.conversations.get(ident)
+
     async def messages(self, ident: str, after: int = 0) -> list[Message]:
         """All that was said in it above `after`, for moderators' eyes."""
         found: list[Message] = []

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from palaver.api.plan import Status
 from palaver.core.errors import ProtocolError
@@ -21,8 +21,19 @@ def _name(name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _number(value: object) -> object:
+    """Neither text nor truth is a number, whatever it could be read as."""
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Number = Annotated[int, BeforeValidator(_number)]
+Truth = Annotated[bool, Field(strict=True)]
 
 
 Words = Annotated[str, Field(max_length=20_000)]
@@ -38,7 +49,7 @@ class AgentRequest(_Strict):
     goal: Words = ""
     secret: Words = ""
     profile: Words | dict[str, Any] = ""
-    speaking_id: Annotated[int, Field(ge=0)] | None = None
+    speaking_id: Annotated[Number, Field(ge=0)] | None = None
 
 
 class ConversationRequest(_Strict):
@@ -46,16 +57,16 @@ class ConversationRequest(_Strict):
 
     agent_configs: Annotated[list[AgentRequest], Field(min_length=1, max_length=MOST_AGENTS)]
     scenario: Words = ""
-    relationship: Annotated[int, Field(ge=0, le=5)] | Annotated[str, Field(max_length=1000)] | None = None
+    relationship: Annotated[Number, Field(ge=0, le=5)] | Annotated[str, Field(max_length=1000)] | None = None
     """0 (strangers) to 5 (family), or words."""
     model_name: str | None = None
-    max_turns: Annotated[int, Field(ge=1, le=MOST_TURNS)] | None = None
+    max_turns: Annotated[Number, Field(ge=1, le=MOST_TURNS)] | None = None
     action_order: ActionOrder | None = None
-    speaking_order: list[int] | None = None
+    speaking_order: list[Number] | None = None
     """For `agent_id_based`: the agents' places in `agent_configs` (or their `speaking_id`) in the order of speaking."""
-    enable_evaluation: bool = True
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    background: bool = True
+    enable_evaluation: Truth = True
+    seed: Annotated[Number, Field(ge=0, lt=2**63)] | None = None
+    background: Truth = True
     """False: the answer comes when the conversation is over."""
 
     @model_validator(mode="after")

@@ -70,6 +70,22 @@ async def test_what_ran_when_the_server_stopped_goes_on_where_it_was(tmp_path: P
         assert (await server.client.get(f"/conversations/{ident}")).json() == view
 
 
+async def test_who_waits_for_the_end_is_answered_when_the_server_stops(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    def line(prompt: object) -> str:
+        asked.set()
+        return "Hm."
+
+    async with serving({"slow": entry(lambda: ScriptedModel(line, hang=True))}, folder=tmp_path) as server:
+        body = {"agent_configs": [{"name": "A"}, {"name": "B"}], "background": False}
+        waiting = asyncio.create_task(server.client.post("/conversations", json=body))
+        await asked.wait()
+        server.service.stop()
+        answer = await waiting
+    assert (answer.status_code, answer.json()["status"]) == (201, "running")
+
+
 @pytest.mark.parametrize("order", ["round-robin", "simultaneous", "random"])
 async def test_every_order_goes_on(order: str, tmp_path: Path) -> None:
     async with serving({"slow": entry(slow)}, folder=tmp_path) as server:

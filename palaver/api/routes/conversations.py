@@ -28,15 +28,17 @@ def routes(service: Service, door: Door) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/conversations", tags=["conversations"], responses=door.REFUSALS)
 
-    busy: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 503: {"model": Problem}}
+    wrong: dict[int | str, dict[str, Any]] = {400: {"model": Problem}}
     lost: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
     over: dict[int | str, dict[str, Any]] = {**lost, 409: {"model": Problem}}
 
-    @router.post("", status_code=201, dependencies=[Depends(door.member)], responses=busy)
+    @router.post("", status_code=201, dependencies=[Depends(door.member)], responses=wrong)
     async def begin(request: ConversationRequest, response: Response) -> ConversationSummary:
         """Begin a conversation: a room on the hub in which the agents talk."""
         waits = not request.background or ("background" not in request.model_fields_set and service.settings.waits)
-        record = (await service.run(request))[0] if waits else await service.start(request)
+        record = await service.start(request)
+        if waits:
+            record = await service.outcome(record.id)
         response.headers["Location"] = f"/conversations/{record.id}"
         return summary(record)
 
@@ -62,7 +64,7 @@ def routes(service: Service, door: Door) -> APIRouter:
         """End a conversation and its room at once."""
         return summary(await service.conversations.cancel(ident))
 
-    @router.post("/{ident}/commands", dependencies=[Depends(door.moderator)], responses={**busy, **over})
+    @router.post("/{ident}/commands", dependencies=[Depends(door.moderator)], responses={**wrong, **over})
     async def command(ident: str, request: CommandRequest) -> CommandAnswer:
         """Give a moderator's command, as at the console."""
         done = await service.conversations.command(ident, request.text)
