@@ -106,6 +106,11 @@ async def test_one_tab_moderates_and_another_watches(browser: "Browser") -> None
     ):
         assert await watching.locator("#prompt").is_hidden()
         assert await watching.locator("#pause").is_hidden()
+        colours = [
+            await here.locator("#members .name", has_text="Zen").get_attribute("style")
+            for here in (moderating, watching)
+        ]
+        assert colours[0] == colours[1]
         await moderating.fill("#line", "Who is there?")
         await moderating.press("#line", "Enter")
         grant = await sage.until("grant")
@@ -286,9 +291,12 @@ async def test_the_page_works_on_a_phone(browser: "Browser") -> None:
         await ann.say("w" * 500)
         await shows(page, "w" * 500)
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert not await page.evaluate("document.activeElement.matches('input')"), "no keyboard covers the talk"
+        await page.tap("#hush")
+        await page.locator("#floor", has_text="Paused by Max").wait_for()
         await page.tap("#panes [data-pane=people]")
         await page.tap("#pause")
-        await page.locator("#pause", has_text="Resume").wait_for()
+        await page.locator("#pause", has_text="Pause").wait_for()
         assert await page.locator("#transcript").is_hidden()
         await page.tap("#panes [data-pane=figures]")
         await page.locator("#share svg").wait_for()

@@ -120,7 +120,8 @@ function showRoom(welcome, name) {
   $("title").textContent = clean(name);
   document.title = `${clean(name)} – Palaver`;
   for (const part of document.querySelectorAll(".moderators")) part.hidden = welcome.role !== "moderator";
-  (welcome.role === "moderator" ? $("line") : $("transcript")).focus();
+  const typed = welcome.role === "moderator" && !matchMedia("(pointer: coarse)").matches; // no keyboard over the talk
+  (typed ? $("line") : $("transcript")).focus();
   return true;
 }
 
@@ -166,7 +167,7 @@ function drawFigures() {
 }
 
 function drawControls() {
-  $("pause").textContent = room.floor.paused ? "Resume" : "Pause";
+  $("pause").textContent = $("hush").textContent = room.floor.paused ? "Resume" : "Pause";
   $("step").disabled = !room.floor.paused;
   $("held").hidden = !room.floor.held;
   $("held").firstElementChild.textContent = `${room.floor.held} held for approval`;
@@ -279,7 +280,7 @@ function offer() {
 }
 
 $("line").addEventListener("input", offer);
-$("pause").addEventListener("click", () => command(room.floor.paused ? "/resume" : "/pause"));
+for (const one of [$("pause"), $("hush")]) one.addEventListener("click", () => command(room.floor.paused ? "/resume" : "/pause"));
 $("let").addEventListener("click", () => command("/ok all"));
 $("drop").addEventListener("click", () => command("/drop all"));
 $("step").addEventListener("click", () => command("/step"));

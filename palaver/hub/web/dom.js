@@ -30,13 +30,19 @@ export function svg(tag, attributes, text) {
   return element;
 }
 
+const HUES = 10; // so far apart that they can be told from each other
 const seen = new Map();
 
-/** A colour of its own for each name, in the order in which they are seen: the golden angle keeps them apart. */
+/** A colour for each name, the same on every screen unless names of one room would share it. */
 export function hue(name) {
   const who = name.toLocaleLowerCase();
-  if (!seen.has(who)) seen.set(who, Math.round((170 + seen.size * 137.508) % 360));
-  return seen.get(who);
+  if (!seen.has(who)) {
+    let slot = [...who].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 65_521, 7) % HUES;
+    const taken = new Set([...seen.values()].slice(-HUES + 1));
+    while (taken.has(slot)) slot = (slot + 3) % HUES;
+    seen.set(who, slot);
+  }
+  return (170 + seen.get(who) * (360 / HUES)) % 360;
 }
 
 export function named(name, tag = "b") {

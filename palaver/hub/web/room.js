@@ -73,7 +73,8 @@ export class Room {
     if (message.turn != null) {
       this.streams.delete(message.turn);
       const since = this.since.get(message.turn);
-      if (since) this.#latency(key(message.from), seconds(message.timestamp, since));
+      const took = since ? seconds(message.timestamp, since) : message.meta?.total_seconds; // before we came: as it says
+      if (Number.isFinite(took)) this.#latency(key(message.from), took);
     }
     return this.#line({ kind: "message", message });
   }
