@@ -1,6 +1,6 @@
 // The page as a whole: the lobby, one room at a time, and what its buttons say to the hub.
 
-import { $, clean, el } from "./dom.js";
+import { $, clean, el, hue } from "./dom.js";
 import { Room } from "./room.js";
 import { followsChart, latencyChart, shareChart } from "./stats.js";
 import { Members, Transcript, drawFloor } from "./view.js";
@@ -117,6 +117,7 @@ function enter(join) {
 function showRoom(welcome, name) {
   $("lobby").hidden = true;
   $("room").hidden = false;
+  for (const seat of welcome.roster) hue(seat.name); // in order of arrival, so that every screen agrees
   $("title").textContent = clean(name);
   document.title = `${clean(name)} – Palaver`;
   for (const part of document.querySelectorAll(".moderators")) part.hidden = welcome.role !== "moderator";
