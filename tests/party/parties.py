@@ -76,19 +76,23 @@ class Home:
                 process.kill()
 
     def living(self) -> list[psutil.Process]:
-        """Every process that was started from here, however it is called and whoever its parent is now."""
+        """Every process that was started from here, however it is called and whoever its parent is now; see `info`."""
         found = []
-        for process in psutil.process_iter():
+        for process in psutil.process_iter(["name", "cmdline"]):
             with contextlib.suppress(psutil.Error):
                 mark = str(self.folder)
-                ours = mark in " ".join(process.cmdline()) or process.environ().get("PALAVER_TEST_HOME") == mark
+                ours = (
+                    mark in " ".join(process.info["cmdline"] or [])
+                    or process.environ().get("PALAVER_TEST_HOME") == mark
+                )
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
     def named(self, name: str) -> psutil.Process:
         """The Python that runs under a name."""
-        (found,) = [each for each in self.living() if name in each.cmdline() and "palaver" in each.cmdline()]
+        words = {name, "palaver"}
+        (found,) = [each for each in self.living() if words <= set(each.info["cmdline"])]
         return found
 
     def status(self, **environ: str) -> dict[str, str]:
