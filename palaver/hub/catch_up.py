@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from palaver.core.errors import LogUnavailable
 from palaver.core.message import Message, key_of
 from palaver.core.protocol import encode
 from palaver.core.state import RoomState
@@ -113,7 +114,7 @@ class CatchUp:
     async def _from_archive(self, session: Session) -> None:
         try:
             while session.closed is None and session.waiting <= SOFT and not self._from_memory(session):
-                page = await self._page(session.delivered)
+                page = await self._page_or_none(session.delivered)
                 if not page.messages:
                     self._archive_ends(session)
                 self._send_page(session, page)
@@ -121,6 +122,14 @@ class CatchUp:
                 self.behind.add(session)
         finally:
             session.catching_up = False
+
+    async def _page_or_none(self, after: int) -> Page:
+        """An archive that cannot be read is one that has ended: the member goes on with what is in memory."""
+        try:
+            return await self._page(after)
+        except LogUnavailable as error:
+            logger.error("room %s: the archive cannot be read: %s", self._state.name, error)
+            return Page([], b"")
 
     async def _page(self, after: int) -> Page:
         if after not in self._pages:

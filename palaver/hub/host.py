@@ -94,7 +94,9 @@ class RoomHost:
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop, on_flush=self._flushed, on_behind=self._fell_behind)
         self.catching_up = CatchUp(state, archive, self.outbox)
-        self._deadlines = Deadlines(state, hub, clock, lambda frame: log.append(self.entry(None, frame)))
+        self._ahead = max(0.0, state.now - clock())
+        """Seconds that the room's time is ahead of this hub's: its log was written under another clock."""
+        self._deadlines = Deadlines(state, hub, self.now, lambda frame: log.append(self.entry(None, frame)))
         self._waiting: dict[str, tuple[Session, asyncio.Future[None]]] = {}
         self._floor_changed = False
         self._unsaved = 0
@@ -104,6 +106,10 @@ class RoomHost:
         self._count = 0
 
     # --- in ------------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The room's time: goes on from the latest that any entry has borne, as fast as this hub's clock."""
+        return self._clock() + self._ahead
 
     def entry(self, session: Session | None, frame: Logged) -> Entry:
         """A frame stamped with who sent it and when; without a session it is the hub's own."""
@@ -115,7 +121,7 @@ class RoomHost:
             session="" if session is None else session.ident,
             name="hub" if session is None else session.name,
             role=role,
-            time=self._clock(),
+            time=self.now(),
             frame=frame,
         )
 
@@ -132,7 +138,7 @@ class RoomHost:
     def stream(self, session: Session, frame: Delta) -> None:
         """Streamed text of whoever has the floor; anybody else's is dropped."""
         if self._may_stream(session.name, frame.turn):
-            now = timestamp(self._clock())
+            now = timestamp(self.now())
             text = Streamed(room=self.state.name, timestamp=now, sender=session.name, turn=frame.turn, text=frame.text)
             self._pass_on(text)
             self._log.tell(text)
@@ -193,6 +199,7 @@ class RoomHost:
             except Exception:  # a mistake of ours must not cost the room what comes after it
                 logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
             self._settle(entry.frame)
+        self._ahead = max(self._ahead, self.state.now - self._clock())
         if self._floor_changed:
             self._floor_changed = False
             self.outbox.notice(views.floor_view(self.state))
@@ -321,7 +328,7 @@ class RoomHost:
     def _welcome(self, session: Session) -> Welcome:
         return Welcome(
             room=self.state.name,
-            timestamp=timestamp(self._clock()),
+            timestamp=timestamp(self.now()),
             name=session.name,
             role=session.role,
             session=session.ident,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from palaver.core.entry import HubStarted, Joined
-from palaver.core.errors import ProtocolError
+from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.limits import Limits
 from palaver.core.message import timestamp
 from palaver.core.notices import nack
@@ -24,6 +24,7 @@ from palaver.core.protocol import (
     decode_member,
 )
 from palaver.core.state import RoomState, copy_of, decode_state
+from palaver.hub.clock import SteadyClock
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.legacy import decode_words
 from palaver.hub.limits import BURST, PIECE, Bucket
@@ -48,7 +49,8 @@ EXPIRY_SWEEPS: Final = 5
 class Hub:
     """Rooms on one log. Nothing here waits for a member.
 
-    `history` is how many past messages a newcomer gets, `max_rooms` how many rooms may be open.
+    `history` is how many past messages a newcomer gets, `max_rooms` how many rooms may be open. `clock` is the wall's:
+    tokens end by it; rooms go by a `SteadyClock`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Hub:
         self._archive = archive
         self._transcripts = transcripts
         self._clock = clock
+        self._time = SteadyClock(clock)
         self._history = history
         self._max_rooms = max_rooms
         self._defaults = defaults
@@ -118,13 +121,20 @@ class Hub:
         return await asyncio.shield(self._opening[name])
 
     async def _open_room(self, name: str) -> RoomHost:
+        try:
+            return await self._opened(name)
+        except LogUnavailable as error:
+            logger.error("room %s cannot be opened: %s", name, error)
+            raise LogUnavailable(f"room {name!r} cannot be opened at present; the hub's own log says why") from error
+
+    async def _opened(self, name: str) -> RoomHost:
         state = await self._restored(name)
         host = RoomHost(
             state,
             hub=self.name,
             log=self._log,
             archive=self._archive,
-            clock=self._clock,
+            clock=self._time,
             metrics=self.metrics,
             transcripts=self._transcripts,
             on_cut=self._cut,
@@ -190,7 +200,7 @@ class Hub:
             frame = decode_words(raw, session.name) if session.legacy else decode_member(raw)
         except ProtocolError as error:
             self.metrics.errors.inc()
-            told = Error(room=session.room, timestamp=timestamp(self._clock()), code="bad_frame", reason=str(error))
+            told = Error(room=session.room, timestamp=timestamp(self._time()), code="bad_frame", reason=str(error))
             if self._in_pace(host, session, None, len(raw)):
                 host.outbox.reply(session, told)
             return None
@@ -221,7 +231,7 @@ class Hub:
             host.outbox.reply(session, nack(host.state, frame.id, "rate_limited", reason, wait))
         elif not isinstance(frame, Delta):
             reason = f"more than {self.limits.frames:g} frames a second; come again in {wait:.2f} s"
-            told = Error(room=session.room, timestamp=timestamp(self._clock()), code="rate_limited", reason=reason)
+            told = Error(room=session.room, timestamp=timestamp(self._time()), code="rate_limited", reason=reason)
             host.outbox.reply(session, told)
         return False
 

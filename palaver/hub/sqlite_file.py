@@ -89,15 +89,13 @@ class SqliteFile:
         self._database.execute(f"PRAGMA synchronous={'FULL' if fsync == 'always' else 'NORMAL'}")
         self._database.execute("PRAGMA wal_autocheckpoint=0")
         self._database.executescript(_SCHEMA)
-        self._rooms = self._read_rooms()
+        self._rooms: dict[str, int] = {name: ident for ident, name in self._database.execute("SELECT * FROM rooms")}
         last = self._database.execute("SELECT MAX(last) FROM entries").fetchone()[0]
         self._position = int(last or 0)
         self._last: dict[str, int] = {}
         self._unwritten: list[dict[str, Lines]] = []
         self._grown = 0
-
-    def _read_rooms(self) -> dict[str, int]:
-        return {name: ident for ident, name in self._database.execute("SELECT * FROM rooms")}
+        self._failing = ""
 
     def close(self) -> None:
         """Let go of the file; SQLite moves what is left of the write-ahead log into it."""
@@ -108,7 +106,7 @@ class SqliteFile:
     def commit(self, jobs: list[Job]) -> Outcome:
         """Write all of it in one transaction. An error is part of the outcome: then nothing of it is durable."""
         outcome = Outcome([entry for job in jobs for entry in job.entries])
-        start, before = time.perf_counter(), self._position
+        start, before, rooms = time.perf_counter(), self._position, len(self._rooms)
         try:
             self._database.execute("BEGIN")
             outcome.positions = self._write_entries(outcome.entries)
@@ -119,18 +117,28 @@ class SqliteFile:
                     self._write_snapshot(room, state)
             self._database.execute("COMMIT")
             self._unwritten = []
+            if self._failing:
+                self._failing = ""
+                logger.info("log: written again")
         except Exception as error:  # whatever it was: nothing is durable, and who waits must be told
-            logger.error("log: commit of %d entries failed", len(outcome.entries), exc_info=error)
+            self._complain(error)
             outcome.error, outcome.positions, self._position = str(error), [], before
-            self._roll_back()
+            self._roll_back(rooms)
             self._unwritten += [job.published for job in jobs if job.published]
         outcome.seconds = time.perf_counter() - start
         return outcome
 
-    def _roll_back(self) -> None:
+    def _complain(self, error: Exception) -> None:
+        """Say it once for as long as it lasts; a disk's troubles need no traceback."""
+        if str(error) != self._failing:
+            self._failing = str(error)
+            trace = None if isinstance(error, sqlite3.Error) else error
+            logger.error("log: cannot be written, messages are refused until it can: %s", error, exc_info=trace)
+
+    def _roll_back(self, rooms: int) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._database.execute("ROLLBACK")
-        self._rooms = self._read_rooms()
+        self._rooms = dict(list(self._rooms.items())[:rooms])  # the later ones were made by what was taken back
         self._last = {}
 
     def _write_entries(self, entries: list[Entry]) -> list[int]:
@@ -174,7 +182,7 @@ class SqliteFile:
             last, _, block = row
             new = {seq: line for seq, line in lines if seq <= last}
             lines = lines[len(new) :]
-            merged = sorted({**dict(_split(block)), **new}.items())
+            merged = sorted({**_whole(block), **new}.items())
             if (joined := _join(merged)) != block:
                 self._database.execute(
                     "UPDATE messages SET first = ?, block = ? WHERE room = ? AND last = ?",
@@ -222,7 +230,7 @@ class SqliteFile:
             return
         try:
             value = job.question(self._database)
-        except (sqlite3.Error, ValueError) as error:
+        except Exception as error:  # whoever asks must hear it, and the thread must live
             job.reply(None, error)
         else:
             job.reply(value, None)
@@ -232,6 +240,15 @@ def _join(lines: Lines) -> bytes:
     return b"\n".join([b"%d %b" % line for line in lines])
 
 
+def _whole(block: bytes) -> dict[int, bytes]:
+    """The lines of a block that is about to be written anew; a damaged one is replaced by what the log says."""
+    try:
+        return dict(_split(block))
+    except ValueError:
+        logger.error("log: a damaged block of messages is made again from the log")
+        return {}
+
+
 def _split(block: bytes) -> Lines:
     return [(int(number), text) for number, _, text in (line.partition(b" ") for line in block.split(b"\n"))]
 
@@ -239,13 +256,16 @@ def _split(block: bytes) -> Lines:
 def lines_after(database: sqlite3.Connection, table: str, room: str, after: int, limit: int) -> Lines:
     """Lines of a room above `after`, whole blocks until there are `limit` of them."""
     rows = database.execute(
-        f"SELECT block FROM {table} JOIN rooms ON rooms.id = {table}.room "
+        f"SELECT last, block FROM {table} JOIN rooms ON rooms.id = {table}.room "
         "WHERE rooms.name = ? AND last > ? ORDER BY last",
         (room, after),
     )
     found: Lines = []
-    for (block,) in rows:
-        found += [line for line in _split(block) if line[0] > after]
+    for last, block in rows:
+        try:
+            found += [line for line in _split(block) if line[0] > after]
+        except ValueError:
+            raise ValueError(f"the block of {table} of room {room!r} that ends at {last} is damaged") from None
         if len(found) >= limit:
             break
     rows.close()

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from palaver.core.entry import Entry, decode_entry
-from palaver.core.errors import LogUnavailable
+from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
 from palaver.hub.log import Listener
@@ -91,7 +91,9 @@ class SqliteLog:
         try:
             self._file = SqliteFile(self._folder, self._fsync)
         except sqlite3.Error as error:
-            raise LogUnavailable(f"log in {self._folder}: {error}") from error
+            if self._lock is not None:
+                self._lock.close()
+            raise LogUnavailable(f"log in {self._folder}: {self._told(error)}") from error
         self._writer = Writer(self._file, self._jobs, self._done)
         self._writer.start()
         if self._folder is not None and self._fsync == "everysec":
@@ -227,10 +229,8 @@ class SqliteLog:
         """Entries above `after`, whole blocks, in order."""
 
         def work(database: sqlite3.Connection) -> list[tuple[int, Entry]]:
-            return [
-                (position, decode_entry(line))
-                for position, line in lines_after(database, "entries", room, after, limit)
-            ]
+            lines = lines_after(database, "entries", room, after, limit)
+            return [(position, _entry_of(room, position, line)) for position, line in lines]
 
         return await self._ask(work)
 
@@ -239,7 +239,10 @@ class SqliteLog:
 
         def work(database: sqlite3.Connection) -> list[Message]:
             found: dict[int, bytes] = dict(lines_after(database, "messages", room, after, limit))
-            return [_message_decoder.decode(line) for line in found.values()]
+            try:
+                return [_message_decoder.decode(line) for line in found.values()]
+            except ValueError as error:
+                raise ValueError(f"a block of messages of room {room!r} above {after} is damaged: {error}") from error
 
         return await self._ask(work)
 
@@ -268,7 +271,7 @@ class SqliteLog:
                 if answer.done():
                     return
                 if error is not None:
-                    answer.set_exception(LogUnavailable(f"log: {error}"))
+                    answer.set_exception(LogUnavailable(f"log: {self._told(error)}"))
                 else:
                     answer.set_result(value)  # type: ignore[arg-type]  # value is T where there is no error
 
@@ -277,6 +280,17 @@ class SqliteLog:
         self._hand(self._gathered(published=True))
         self._hand(Job([], {}, question=lambda database: work(database), reply=reply))
         return await answer
+
+    def _told(self, error: Exception) -> str:
+        """What is wrong, and for a damaged file what to do."""
+        if isinstance(error, sqlite3.OperationalError) or self._folder is None:
+            return str(error)
+        file = self._folder / "palaver.sqlite3"
+        if "block of messages" in str(error):
+            mend = f"""sqlite3 {file} "DELETE FROM messages; DELETE FROM snapshots" has them made again from the log"""
+        else:
+            mend = f"restore {file} from a backup, or save what is whole of it with `sqlite3 {file} .recover`"
+        return f"{error}. The file is damaged: stop the hub, then {mend}"
 
     async def close(self) -> None:
         """Commit what was handed over, then close the file."""
@@ -291,6 +305,13 @@ class SqliteLog:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _entry_of(room: str, position: int, line: bytes) -> Entry:
+    try:
+        return decode_entry(line)
+    except ProtocolError as error:
+        raise ValueError(f"entry {position} of room {room!r} is damaged: {error}") from error
 
 
 def _size(entry: Entry) -> int:

@@ -41,6 +41,14 @@ class Transcripts:
         """Make the files agree with the archive: another conversation's are moved aside, what is missing is added."""
         first = await fetch(0, 1)
         last = await asyncio.to_thread(self._resume, room, first[0] if first else None)
+        if last and not await fetch(last - 1, 1):
+            kept = await asyncio.to_thread(self._move_aside, self.path(room))
+            logger.error(
+                "room %s: the log ends before message %d, which was said and is in %s: the log was cut or an older one "
+                "put in its place; what it lacks is only there",
+                *(room, last, kept),
+            )
+            last = 0
         while page := await fetch(last, PAGE):
             self.write(room, [(message, to_line(message)) for message in page])
             last = page[-1].seq
@@ -119,10 +127,12 @@ class Transcripts:
             if not path.read_bytes().endswith(b"\n"):  # the last line was cut off
                 self._write_anew(room, held)
             return held[-1].seq
-        self._move_aside(path)
+        kept = self._move_aside(path)
+        if held and first is None:
+            logger.error("room %s: the log holds nothing of the %d messages in %s", room, len(held), kept)
         return 0
 
-    def _move_aside(self, path: Path) -> None:
+    def _move_aside(self, path: Path) -> Path:
         number = 1
         while (target := path.with_name(f"{path.stem}.{number}.jsonl")).exists():
             number += 1
@@ -133,3 +143,5 @@ class Transcripts:
             logger.info("transcript of an earlier conversation moved to %s", target)
         except OSError as error:
             logger.error("transcript %s cannot be moved aside: %s", path, error)
+            return path
+        return target

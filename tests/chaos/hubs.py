@@ -34,6 +34,11 @@ class HubProcess:
         self.port = int(url.rpartition(":")[2])
         self.lives += 1
 
+    @property
+    def url(self) -> str:
+        """Where it listens, without a proxy between."""
+        return f"ws://127.0.0.1:{self.port}"
+
     async def kill(self) -> None:
         """SIGKILL, in the midst of whatever it does."""
         self.signal(signal.SIGKILL)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from palaver.core.message import Message
+from palaver.core.protocol import Join, Welcome
+from palaver.participants.link import Link
 from tests.chaos.hubs import HubProcess, Network, Networks
 from tests.chaos.party import ROLES, Client
 from tests.chaos.proxy import FaultyProxy
@@ -61,12 +63,30 @@ async def one_run(seed: int, folder: Path, networks: Networks, hubs: int = 1) ->
             await client.close()
         failed = await asyncio.gather(*listening, return_exceptions=True)
         outcome.differences += [f"a link failed: {error!r}" for error in failed if error is not None]
+        witnesses = [await _witness(hub) for hub in network.hubs]
         for hub in network.hubs:
             code, output = await hub.stop()
             outcome.differences += _complaints(code, output)
-        reckon(await network.truth(), clients, network.hubs, outcome)
+        truth = await network.truth()
+        reckon(truth, clients, network.hubs, outcome)
+        for hub, seen in zip(network.hubs, witnesses, strict=True):
+            outcome.differences += _unlike(f"a late witness at {hub.folder.name} saw", seen, truth)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+async def _witness(hub: HubProcess) -> list[Message]:
+    """What one who joins at the end is sent; a hub that was killed last has the room open again by it."""
+    seen: list[Message] = []
+    async with asyncio.timeout(30), Link(hub.url, Join(name="Witness", role="observer", after=0)) as link:
+        async for frame in link:
+            if isinstance(frame, Message):
+                seen.append(frame)
+            elif isinstance(frame, Welcome):
+                last = frame.seq
+            if link.is_up and len(seen) >= last:
+                break
+    return seen
 
 
 async def _client(name: str, seed: int, network: Network, stack: AsyncExitStack) -> Client:
