@@ -21,6 +21,7 @@ from palaver.core.limits import Limits
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
 from palaver.evaluation import PluginManager
+from palaver.hub.tls import server_tls
 from palaver.models.registry import create_model
 from palaver.scenes.episode import EpisodeLog
 
@@ -87,6 +88,7 @@ def hub_of(config: ServerConfig) -> HubSettings:
         state.floor.hop_limit = hub.hop_limit
         state.floor.lease = hub.lease
 
+    kept = hub.audit_log if hub.audit_log is not None else f"{hub.data_dir}/audit.jsonl"
     return HubSettings(
         host=hub.host,
         port=hub.port,
@@ -99,6 +101,8 @@ def hub_of(config: ServerConfig) -> HubSettings:
         moderator_token=hub.moderator_token,
         secret=hub.secret,
         limits=Limits(**hub.limits.model_dump()),
+        tls=server_tls(hub.tls_cert, hub.tls_key),
+        audit=Path(kept) if kept else None,
         origins=hub.origins,
         defaults=defaults,
     )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
+from websockets.asyncio.server import Server
 
 from palaver.api.conversations import Conversations
 from palaver.api.counting import Counters
@@ -22,12 +24,13 @@ from palaver.api.store import Record, Store, Unfinished
 from palaver.api.watching import WatchedArchive
 from palaver.core.errors import ConfigError
 from palaver.core.limits import Limits
-from palaver.core.message import Message
+from palaver.core.message import Message, timestamp
 from palaver.core.state import RoomState
-from palaver.hub.auth import Why
+from palaver.hub.audit import AuditLog, told
+from palaver.hub.auth import Rights, Why
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
-from palaver.hub.server import listening
+from palaver.hub.server import listening, one_more_door
 from palaver.hub.sqlite_file import Fsync
 from palaver.hub.sqlite_log import SqliteLog
 from palaver.hub.tokens import auth_of
@@ -59,6 +62,9 @@ class HubSettings:
     """Signs tokens; see `palaver.hub.tokens`."""
     origins: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    tls: ssl.SSLContext | None = None
+    audit: Path | None = None
+    """Where moderators' commands are kept."""
     defaults: Callable[[RoomState], None] = lambda state: None
 
 
@@ -100,6 +106,7 @@ class Service:
         at = self.settings.hub
         self._own_token = secrets.token_urlsafe(32)
         self.auth = auth_of(at.token, moderator=at.moderator_token, secret=at.secret, own=self._own_token)
+        self.audit = AuditLog(at.audit) if at.audit is not None else None
         self.metrics = Metrics()
         self.counters = Counters(self.metrics.registry)
         self.shelf = Shelf(entries, default=default_model, counters=self.counters)
@@ -125,10 +132,13 @@ class Service:
             self._make_hub()
             at = self.settings.hub
             server = await stack.enter_async_context(
-                listening(self.hub, self.auth, host=at.host, port=at.port, origins=at.origins)
+                listening(self.hub, self.auth, host=at.host, port=at.port, origins=at.origins, tls=at.tls)
             )
-            port = next(iter(server.sockets)).getsockname()[1]
-            self.url = f"ws://{_reachable(at.host)}:{port}"
+            self.url = f"{'wss' if at.tls else 'ws'}://{_reachable(at.host)}:{_port_of(server)}"
+            own_url = self.url
+            if at.tls is not None:  # the certificate bears a name, and its own members call it by none
+                inner = one_more_door(self.hub, self.auth, host="127.0.0.1", port=0)
+                own_url = f"ws://127.0.0.1:{_port_of(await stack.enter_async_context(inner))}"
             self.shelf.open()
             stack.push_async_callback(self.shelf.close)
             self.conversations = Conversations(
@@ -136,7 +146,7 @@ class Service:
                 shelf=self.shelf,
                 runner=self._runner,
                 counters=self.counters,
-                url=self.url,
+                url=own_url,
                 token=self._own_token,
                 clock=self._clock,
                 on_end=self._ended,
@@ -157,6 +167,21 @@ class Service:
         self.metrics.denied.labels(why).inc()
         logger.warning("a caller from %s was not let in: %s", client, why)
 
+    def note(self, rights: Rights, client: str, room: str, command: str, outcome: str) -> None:
+        """Keep who steered over HTTP; the hub keeps what its own seat did for them."""
+        if self.audit is not None:
+            self.audit.note(
+                {
+                    "time": timestamp(time.time()),
+                    "room": room,
+                    "via": "http",
+                    "token": rights.ident,
+                    "address": client,
+                    "command": told(command, ()),
+                    "outcome": outcome,
+                }
+            )
+
     def stop(self) -> None:
         """Whoever watches is told to go; the rest ends when the block is left."""
         self.stopping.set()
@@ -176,6 +201,7 @@ class Service:
             history=at.history,
             max_rooms=at.max_rooms,
             limits=at.limits,
+            audit=self.audit,
             defaults=at.defaults,
         )
 
@@ -300,6 +326,10 @@ def _shown(request: ConversationRequest, plan: Plan) -> dict[str, Any]:
         "model_name": request.model_name,
         "agents": agents,
     }
+
+
+def _port_of(server: Server) -> int:
+    return int(next(iter(server.sockets)).getsockname()[1])
 
 
 def _reachable(host: str) -> str:

@@ -44,15 +44,17 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """Where a bound socket listens."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextlib.asynccontextmanager
-async def listening(app: FastAPI, listener: socket.socket, *, access_log: bool = False) -> AsyncIterator[None]:
-    """An application that answers on a bound socket until the block is left."""
+async def listening(
+    app: FastAPI, listener: socket.socket, *, access_log: bool = False, tls: tuple[str, str] | None = None
+) -> AsyncIterator[None]:
+    """An application that answers on a bound socket until the block is left; `tls` is certificate and key."""
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -61,6 +63,8 @@ async def listening(app: FastAPI, listener: socket.socket, *, access_log: bool =
         server_header=False,
         timeout_graceful_shutdown=GOODBYE,
         ws="none",
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
     )
     server = _Listener(config)
     running = asyncio.create_task(server.serve(sockets=[listener]), name="http")

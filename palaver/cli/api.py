@@ -138,12 +138,14 @@ async def _running(config: ServerConfig, *, verbose: bool) -> AsyncIterator[None
         listener = stack.enter_context(bound(config.api.host, config.api.port))
         await stack.enter_async_context(service)
         app = application_of(config, service, local_only=local_only)
-        await stack.enter_async_context(listening(app, listener, access_log=verbose))
+        hub = config.hub
+        tls = (hub.tls_cert, hub.tls_key) if hub.tls_cert and hub.tls_key else None
+        await stack.enter_async_context(listening(app, listener, access_log=verbose, tls=tls))
         print(f"Palaver hub: {service.url}", flush=True)
         if config.enable_metrics:
             await _serve_metrics(stack, config, service)
         stack.callback(service.stop)
-        print(f"Palaver API: {url_of(listener)}", flush=True)
+        print(f"Palaver API: {url_of(listener, 'https' if tls else 'http')}", flush=True)
         yield
 
 

@@ -23,6 +23,7 @@ from palaver.cli.common import (
     run_async,
     set_up_logging,
     set_up_tracing,
+    tls_of,
     token_of,
 )
 from palaver.cli.lifetime import until_stopped
@@ -133,7 +134,7 @@ def _link(flags: argparse.Namespace, name: str, backend: Backend) -> Link:
         ready=False,
         about=about[:200],
     )
-    return Link(flags.server, join, proxy=flags.proxy)
+    return Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags))
 
 
 def _settings(flags: argparse.Namespace, seat: Seat, backend: Backend) -> Settings:

@@ -5,6 +5,7 @@ import asyncio
 import importlib
 import logging
 import os
+import ssl
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -62,12 +63,30 @@ def add_hub_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", default=DEFAULT_SERVER, metavar="URL", help="the hub, ws:// or wss://")
     parser.add_argument("--room", default="main", help="the room to join")
     parser.add_argument("--token", help="the room's token (better: environment variable PALAVER_TOKEN)")
+    parser.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="over wss:// trust the certificates of this file (PEM) only",
+    )
     parser.add_argument("--proxy", metavar="URL", help="reach the hub through this proxy (none: directly)")
 
 
 def token_of(arguments: argparse.Namespace) -> str | None:
     """The token from the flag, else from `PALAVER_TOKEN`."""
     return arguments.token or os.environ.get("PALAVER_TOKEN") or None
+
+
+def tls_of(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    """Whose certificates are trusted, `None` for those that this machine trusts; raises `ConfigError`."""
+    if arguments.tls_ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=arguments.tls_ca)
+    except ssl.SSLError:
+        raise ConfigError(f"--tls-ca {arguments.tls_ca}: holds no certificate in PEM form") from None
+    except OSError as error:
+        raise ConfigError(f"--tls-ca {arguments.tls_ca}: {error.strerror}") from error
 
 
 class _Coloured(logging.Formatter):

@@ -25,9 +25,8 @@ def add_limit_flags(parser: argparse.ArgumentParser) -> None:
     for name, (flag, help) in _FLAGS.items():
         default = getattr(usual, name)
         kind = _amount if isinstance(default, float) else _count
-        no_limit = "" if name == "join_seconds" else "; 0: no limit"
         metavar = "SECONDS" if name == "join_seconds" else "N"
-        parser.add_argument(flag, dest=name, type=kind, default=default, metavar=metavar, help=f"{help}{no_limit}")
+        parser.add_argument(flag, dest=name, type=kind, default=default, metavar=metavar, help=f"{help}; 0: no limit")
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:

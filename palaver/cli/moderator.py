@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, add_hub_flags, add_log_flags, read_text, run_async, set_up_logging, token_of
+from palaver.cli.common import (
+    Parser,
+    add_hub_flags,
+    add_log_flags,
+    read_text,
+    run_async,
+    set_up_logging,
+    tls_of,
+    token_of,
+)
 from palaver.core.errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
@@ -70,11 +79,11 @@ async def _moderate(arguments: argparse.Namespace) -> int:
     except ProtocolError as error:
         raise ConfigError(f"--name: {error}") from error
     _leave_on_sigterm()
-    front = _front(arguments)
+    front, tls = _front(arguments), tls_of(arguments)
     join = Join(name=name, role="moderator", room=arguments.room, token=token_of(arguments), about="console")
     hiding = Hiding({"chat"} if arguments.hide_messages else set())
     try:
-        await moderate(front, server=arguments.server, join=join, proxy=arguments.proxy, hiding=hiding)
+        await moderate(front, server=arguments.server, join=join, proxy=arguments.proxy, tls=tls, hiding=hiding)
     except BrokenPipeError:  # whoever read our output has seen enough
         return 0
     return 1 if getattr(front, "refused", 0) and _is_script(arguments) else 0

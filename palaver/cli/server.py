@@ -24,12 +24,14 @@ from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.limits import MOST_HISTORY
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
+from palaver.hub.audit import AuditLog
 from palaver.hub.auth import Auth, is_loopback
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
 from palaver.hub.nats_log import NatsLog
 from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
+from palaver.hub.tls import server_tls
 from palaver.hub.tokens import auth_of
 from palaver.hub.transcripts import Transcripts
 
@@ -87,12 +89,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="another site's page that may connect; the hub's own always may",
     )
+    add_tls_flags(flags)
+    flags.add_argument(
+        "--audit-log",
+        metavar="FILE",
+        help="every moderator's command is added to it; '' keeps none (None: audit.jsonl in --data-dir)",
+    )
     flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
     flags.add_argument("--max-rooms", type=_count, default=1000, metavar="N", help="rooms that may be open")
     add_limit_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)
     return flags
+
+
+def add_tls_flags(flags: argparse.ArgumentParser) -> None:
+    """`--tls-cert` and `--tls-key`."""
+    flags.add_argument("--tls-cert", metavar="FILE", help="certificate (PEM, with its chain): the hub speaks wss://")
+    flags.add_argument("--tls-key", metavar="FILE", help="its private key (PEM, without a password)")
 
 
 def _count(text: str) -> int:
@@ -130,14 +144,18 @@ async def _serve(arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    tls = server_tls(arguments.tls_cert, arguments.tls_key)
     hub = _hub(arguments)
     try:
-        async with listening(hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin) as server:
+        async with listening(
+            hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin, tls=tls
+        ) as server:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
                 address = f"[{host}]" if ":" in host else host
-                print(f"Palaver hub: ws://{address}:{port}")
-                print(f"Page to watch and steer: http://{address}:{port}/", flush=True)
+                s = "s" if tls else ""
+                print(f"Palaver hub: ws{s}://{address}:{port}")
+                print(f"Page to watch and steer: http{s}://{address}:{port}/", flush=True)
             await stopping.wait()
             logger.info("stopping: members are told to come back")
     except LogUnavailable as error:
@@ -171,6 +189,7 @@ def _hub(arguments: argparse.Namespace) -> Hub:
 
     log, name = _log(arguments, on_commit)
     transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
+    kept = arguments.audit_log if arguments.audit_log is not None else str(arguments.data_dir / "audit.jsonl")
     return Hub(
         log=log,
         archive=log,
@@ -180,6 +199,7 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         history=arguments.history,
         max_rooms=arguments.max_rooms,
         limits=limits_of(arguments),
+        audit=AuditLog(Path(kept)) if kept else None,
         defaults=defaults,
     )
 

@@ -14,6 +14,7 @@ from palaver.cli.common import (
     run_async,
     set_up_logging,
     set_up_tracing,
+    tls_of,
     token_of,
 )
 from palaver.cli.lifetime import until_stopped
@@ -99,7 +100,7 @@ async def _run(flags: argparse.Namespace) -> int:
         seed=flags.seed,
     )
     try:
-        async with Link(flags.server, join, proxy=flags.proxy) as link:
+        async with Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags)) as link:
             seat = UserSeat(link, settings, user, max_turns=flags.max_turns)
             try:
                 await seat.run()

@@ -176,6 +176,11 @@ class HubConfig(Section):
     """Signs tokens (`palaver token`), of 32 bytes or more; better `PALAVER_SECRET` in the environment."""
     origins: list[str] = Field(default_factory=list)
     max_rooms: Annotated[int, Field(ge=1)] = 1000
+    tls_cert: str | None = None
+    """Certificate of hub and API (PEM, with its chain); they speak wss:// and https:// then."""
+    tls_key: str | None = None
+    audit_log: str | None = None
+    """File to which every moderator's command is added; empty: none, null: audit.jsonl in data_dir."""
     insecure: bool = False
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
 

@@ -5,6 +5,7 @@ from typing import Final
 from palaver.core import floor, notices
 from palaver.core.effects import Admit, Announce, Disconnect, Effect, Hearing, Reply
 from palaver.core.entry import Entry, Joined
+from palaver.core.lookalikes import skeleton
 from palaver.core.message import AGENTS, key_of
 from palaver.core.protocol import Close
 from palaver.core.state import FOREVER, Member, Record, RoomState
@@ -26,9 +27,21 @@ def refuse(state: RoomState, entry: Entry) -> Disconnect | None:
     there = state.members.get(key)
     if there is not None and there.session != entry.session:
         return Disconnect(entry.session, Close.NAME_TAKEN, taken(entry.name), entry.id)
+    if (like := _looks_like(state, entry.name)) is not None:
+        reason = f"name {entry.name!r} looks like {like!r}, who is here; choose another"
+        return Disconnect(entry.session, Close.NAME_TAKEN, reason, entry.id)
     if state.banned.get(key, 0.0) > max(state.now, entry.time):
         return Disconnect(entry.session, Close.BANNED, f"{entry.name} is banned from room {state.name!r}", entry.id)
     return None
+
+
+def _looks_like(state: RoomState, name: str) -> str | None:
+    """Whoever speaks here under another name that is drawn alike; a plain ASCII name is itself."""
+    if name.isascii():
+        return None
+    drawn = skeleton(name)
+    others = (state.members[key].name for key in state.speakers if key != key_of(name))
+    return next((other for other in others if skeleton(other) == drawn), None)
 
 
 def taken(name: str) -> str:

@@ -26,6 +26,7 @@ from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joi
 from palaver.core.message import Message, Role, key_of, timestamp
 from palaver.core.notices import nack
 from palaver.core.protocol import (
+    Ack,
     Cancelled,
     Close,
     Command,
@@ -40,7 +41,9 @@ from palaver.core.protocol import (
     encode,
 )
 from palaver.core.state import RoomState, encode_state
+from palaver.core.steering import names
 from palaver.hub import traced
+from palaver.hub.audit import AuditLog
 from palaver.hub.catch_up import CatchUp
 from palaver.hub.deadlines import Deadlines
 from palaver.hub.log import Archive, Log
@@ -82,6 +85,7 @@ class RoomHost:
         metrics: Metrics,
         transcripts: Transcripts | None,
         on_cut: Callable[[Session, Close, str], None],
+        audit: AuditLog | None = None,
     ) -> None:
         self.state = state
         self._hub = hub
@@ -91,6 +95,9 @@ class RoomHost:
         self._metrics = metrics
         self._transcripts = transcripts
         self._on_cut = on_cut
+        self._audit = audit
+        self._asked: dict[str, str] = {}
+        """Commands that are on their way through the log, by entry: the addresses that they came from."""
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop, on_flush=self._flushed, on_behind=self._fell_behind)
         self.catching_up = CatchUp(state, archive, self.outbox)
@@ -128,12 +135,15 @@ class RoomHost:
     def receive(self, session: Session, frame: Logged) -> None:
         """A member's frame: refused at the door, or handed to the log."""
         entry = self.entry(session, frame)
+        if self._audit is not None and isinstance(frame, Command):
+            self._asked[entry.id] = session.address
         refusal = rules.refuses(self.state, entry)
         if refusal is None:
             self._log.append(entry)
         else:
             self._metrics.nack(refusal.code)
             self.outbox.reply(session, refusal)
+            self._note(entry, refusal)
 
     def stream(self, session: Session, frame: Delta) -> None:
         """Streamed text of whoever has the floor; anybody else's is dropped."""
@@ -196,6 +206,8 @@ class RoomHost:
             try:
                 for effect in rules.apply(self.state, entry):
                     self._perform(effect, published)
+                    if self._asked and isinstance(effect, Reply) and isinstance(effect.frame, Ack | Nack):
+                        self._note(entry, effect.frame)
             except Exception:  # a mistake of ours must not cost the room what comes after it
                 logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
             self._settle(entry.frame)
@@ -235,6 +247,26 @@ class RoomHost:
                 refusal = nack(self.state, entry.frame.id, "unavailable", f"the log is unavailable: {reason}", 1.0)
                 self._metrics.nack(refusal.code)
                 self.outbox.reply(session, refusal)
+                self._note(entry, refusal)
+            self._asked.pop(entry.id, None)
+
+    def _note(self, entry: Entry, answer: Ack | Nack) -> None:
+        """Keep a command that came in here, and its answer, in the audit log."""
+        if self._audit is None or not isinstance(entry.frame, Command) or entry.frame.id != answer.id:
+            return
+        address = self._asked.pop(entry.id, None)
+        if address is None:  # another hub's, who keeps it
+            return
+        self._audit.command(
+            room=self.state.name,
+            actor=entry.name,
+            role=entry.role,
+            session=entry.session,
+            address=address,
+            text=entry.frame.text,
+            names=names(self.state),
+            answer=answer,
+        )
 
     def _send_again(self, entry: Entry) -> None:
         if self._again < MOST_AGAIN or isinstance(entry.frame, Left):

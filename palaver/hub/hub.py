@@ -24,6 +24,7 @@ from palaver.core.protocol import (
     decode_member,
 )
 from palaver.core.state import RoomState, copy_of, decode_state
+from palaver.hub.audit import AuditLog
 from palaver.hub.clock import SteadyClock
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.legacy import decode_words
@@ -65,6 +66,7 @@ class Hub:
         history: int = 50,
         max_rooms: int = 1000,
         limits: Limits | None = None,
+        audit: AuditLog | None = None,
         defaults: Callable[[RoomState], None] = lambda state: None,
         seed: Callable[[], int] = lambda: time.time_ns(),
     ) -> None:
@@ -79,6 +81,7 @@ class Hub:
         self._time = SteadyClock(clock)
         self._history = history
         self._max_rooms = max_rooms
+        self._audit = audit
         self._defaults = defaults
         self._seed = seed
         self._opening: dict[str, asyncio.Task[RoomHost]] = {}
@@ -87,7 +90,9 @@ class Hub:
         self._expiring: set[Session] = set()
 
     async def open(self) -> None:
-        """Open the log; raises `LogUnavailable`."""
+        """Open the log; raises `LogUnavailable`, or `ConfigError` for an audit log that cannot be written."""
+        if self._audit is not None:
+            self._audit.open()
         await self._log.open()
         self.metrics.waiting_bytes(self._waiting_bytes)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep_for_ever())
@@ -102,6 +107,8 @@ class Hub:
         await self._log.close()
         if self._transcripts is not None:
             await self._transcripts.close()
+        if self._audit is not None:
+            await self._audit.close()
 
     def _waiting_bytes(self) -> float:
         return sum(session.waiting for host in self.rooms.values() for session in host.outbox.sessions.values())
@@ -138,6 +145,7 @@ class Hub:
             metrics=self.metrics,
             transcripts=self._transcripts,
             on_cut=self._cut,
+            audit=self._audit,
         )
         if self._transcripts is not None:
             await self._transcripts.open(name, lambda after, limit: self._archive.messages(name, after, limit))

@@ -39,7 +39,7 @@ class Bucket:
         self._allowance = min(self._burst, self._allowance + passed)
         if self.refused:
             self.refused = max(0.0, self.refused - passed)
-        if self._allowance >= cost:
+        if self._allowance > cost - 1e-9:  # whoever waits as told is not refused for a rounding
             self._allowance -= cost
             return 0.0
         wait = (self.refused + cost - self._allowance) / self._rate

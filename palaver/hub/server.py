@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -112,7 +113,7 @@ class Door:
     async def _registration(self, connection: Arrival, offered: str | None) -> tuple[Session, Join]:
         limit = self._gate.limits.join_seconds
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit or None):
                 raw = await connection.recv(decode=False)
         except TimeoutError:
             raise _Turned(Close.JOIN_TIMEOUT, f"no join within {limit:g} s") from None
@@ -231,35 +232,52 @@ async def listening(
     port: int = 8765,
     origins: Sequence[str] = (),
     gate: Gate | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """A hub that listens, opened before and closed after: members are told to come back (close code 4000).
 
-    Of web pages only the hub's own may connect, and those of a listed `Origin`. Raises `OSError` where the port
-    cannot be had.
+    Of web pages only the hub's own may connect, and those of a listed `Origin`. With `tls` it speaks `wss://` and
+    `https://`. Raises `OSError` where the port cannot be had.
     """
-    gate = gate or Gate(hub.limits)
-    door = Door(hub, auth, gate)
     await hub.open()
     try:
-        server = await serve(
-            door.handle,
-            host,
-            port,
-            compression=None,
-            ping_interval=None,
-            max_size=MAX_FRAME,
-            max_queue=16,
-            backlog=4096,
-            close_timeout=2,
-            process_request=_unless_refused(pages(hub, auth, origins)),
-            select_subprotocol=_chosen,
-            create_connection=cast(type[ServerConnection], partial(Arrival, gate)),
-            server_header=f"palaver/{__version__}",
-        )
-        try:
+        async with one_more_door(hub, auth, host=host, port=port, origins=origins, gate=gate, tls=tls) as server:
             yield server
-        finally:
-            server.close(code=Close.GOING_AWAY, reason="hub is stopping; come back")
-            await server.wait_closed()
     finally:
         await hub.close()
+
+
+@contextlib.asynccontextmanager
+async def one_more_door(
+    hub: Hub,
+    auth: Auth,
+    *,
+    host: str,
+    port: int,
+    origins: Sequence[str] = (),
+    gate: Gate | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Server]:
+    """A further address of a hub that is open; see `listening`."""
+    gate = gate or Gate(hub.limits)
+    server = await serve(
+        Door(hub, auth, gate).handle,
+        host,
+        port,
+        ssl=tls,
+        compression=None,
+        ping_interval=None,
+        max_size=MAX_FRAME,
+        max_queue=16,
+        backlog=4096,
+        close_timeout=2,
+        process_request=_unless_refused(pages(hub, auth, origins)),
+        select_subprotocol=_chosen,
+        create_connection=cast(type[ServerConnection], partial(Arrival, gate)),
+        server_header=f"palaver/{__version__}",
+    )
+    try:
+        yield server
+    finally:
+        server.close(code=Close.GOING_AWAY, reason="hub is stopping; come back")
+        await server.wait_closed()

@@ -1,7 +1,9 @@
 """How connections end: come back, or stay away; in words for people, and as our errors."""
 
+import ssl
+
 from websockets.client import process_exception
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, InvalidURI
 
 from palaver.core.errors import AccessDenied, ConfigError, NameTaken, PalaverError, ProtocolError
 from palaver.core.protocol import Close, Join
@@ -43,10 +45,26 @@ def lost(closed: ConnectionClosed, said: str) -> str:
 def unreached(url: str, error: Exception) -> str:
     """Why a hub could not be reached, where trying again may help; raises where it cannot."""
     if process_exception(error) is None:
-        return f"no hub at {url}: {str(error) or type(error).__name__}"
+        return f"no hub at {url}: {_hindrance(url, error)}"
     if isinstance(error, InvalidURI):
         raise ConfigError(f"--server {url!r} is no websocket URL; give one like ws://127.0.0.1:8765") from error
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         raise AccessDenied(f"{url} answered HTTP {status}: it does not admit us, or is no hub") from error
     raise PalaverError(f"{url} does not speak websocket: {error}") from error
+
+
+def _hindrance(url: str, error: Exception) -> str:
+    """What went wrong, and what to look at."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message}; --tls-ca FILE names whom to trust"
+        case InvalidStatus():
+            told = (error.response.body or b"").decode(errors="replace").strip()[:200]
+            return told or str(error)
+    text = str(error) or type(error).__name__
+    if url.startswith("wss:") and isinstance(error, ssl.SSLError | ConnectionResetError):
+        return f"{text}; a hub without --tls-cert is reached by ws://"
+    if url.startswith("ws:") and isinstance(error, InvalidMessage):
+        return f"{text}; a hub with --tls-cert is reached by wss://"
+    return text

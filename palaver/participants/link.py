@@ -24,6 +24,7 @@ import contextlib
 import logging
 import random
 import secrets
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -96,7 +97,8 @@ class Link:
     """A seat at a hub. Enter it to start; leave the block to say goodbye.
 
     `server` is a URL or several separated by commas, tried in turn. `join.session` is made up where it is missing;
-    `proxy` is `None` for a direct connection, whatever the environment says.
+    `proxy` is `None` for a direct connection, whatever the environment says; `tls` says whom to trust over `wss://`
+    (`None`: whom this machine trusts).
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Link:
         join: Join,
         *,
         proxy: str | None = None,
+        tls: ssl.SSLContext | None = None,
         wait: Callable[[int], float] = full_jitter,
     ) -> None:
         self.urls: Sequence[str] = [url.strip() for url in server.split(",") if url.strip()]
@@ -118,6 +121,7 @@ class Link:
         self.is_up = False
         """Whether there is a connection with a seat now."""
         self._proxy = proxy
+        self._tls = tls
         self._wait = wait
         self._place = 0
         self._failed_rounds = 0
@@ -259,7 +263,7 @@ class Link:
         url = self.urls[self._place]
         began = asyncio.get_running_loop().time()
         try:
-            async with connect(url, proxy=self._proxy, compression=None, max_size=2**22, close_timeout=1) as socket:
+            async with self._connect(url) as socket:
                 began = asyncio.get_running_loop().time()
                 await self._talk(socket)
                 reason = "the connection ended"
@@ -275,6 +279,10 @@ class Link:
             self._failed_rounds = self._attempt = 0
         await self._pause_before_next(reason, was_up)
         return False
+
+    def _connect(self, url: str) -> connect:
+        trust: dict[str, Any] = {"ssl": self._tls} if self._tls is not None and url.startswith("wss:") else {}
+        return connect(url, proxy=self._proxy, compression=None, max_size=2**22, close_timeout=1, **trust)
 
     async def _pause_before_next(self, reason: str, was_up: bool) -> None:
         if not was_up:

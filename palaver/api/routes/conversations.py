@@ -1,12 +1,15 @@
 """Conversations: begin, list, look at, cancel, steer."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from palaver.api.access import Caller, caller_of
 from palaver.api.door import Door
+from palaver.api.errors import Refusal
 from palaver.api.plan import Status
 from palaver.api.service import Service
 from palaver.api.shapes import (
@@ -28,6 +31,7 @@ def routes(service: Service, door: Door) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/conversations", tags=["conversations"], responses=door.REFUSALS)
 
+    Steerer = Annotated[Rights, Depends(door.moderator)]
     wrong: dict[int | str, dict[str, Any]] = {400: {"model": Problem}}
     lost: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
     over: dict[int | str, dict[str, Any]] = {**lost, 409: {"model": Problem}}
@@ -59,18 +63,32 @@ def routes(service: Service, door: Door) -> APIRouter:
         record = await service.conversations.get(ident)
         return view(record, visible(await service.messages(ident), caller_of(rights)))
 
-    @router.delete("/{ident}", dependencies=[Depends(door.moderator)], responses=over)
-    async def cancel(ident: str) -> ConversationSummary:
+    @router.delete("/{ident}", responses=over)
+    async def cancel(ident: str, rights: Steerer, request: Request) -> ConversationSummary:
         """End a conversation and its room at once."""
-        return summary(await service.conversations.cancel(ident))
+        with _noted(service, rights, request, ident, "/end cancelled"):
+            return summary(await service.conversations.cancel(ident))
 
-    @router.post("/{ident}/commands", dependencies=[Depends(door.moderator)], responses={**wrong, **over})
-    async def command(ident: str, request: CommandRequest) -> CommandAnswer:
+    @router.post("/{ident}/commands", responses={**wrong, **over})
+    async def command(ident: str, asked: CommandRequest, rights: Steerer, request: Request) -> CommandAnswer:
         """Give a moderator's command, as at the console."""
-        done = await service.conversations.command(ident, request.text)
+        with _noted(service, rights, request, ident, asked.text):
+            done = await service.conversations.command(ident, asked.text)
         return CommandAnswer(text=done.text, changed=dict(done.changed) if done.changed is not None else None)
 
     return router
+
+
+@contextlib.contextmanager
+def _noted(service: Service, rights: Rights, request: Request, ident: str, command: str) -> Iterator[None]:
+    """Keep in the audit log who did it, and whether it was done."""
+    client = request.client.host if request.client else ""
+    try:
+        yield
+    except Refusal:
+        service.note(rights, client, ident, command, "refused")
+        raise
+    service.note(rights, client, ident, command, "done")
 
 
 def visible(messages: list[Message], caller: Caller) -> list[Message]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -208,12 +209,14 @@ RULES: dict[str, Callable[["Seat", str], Awaitable[None]]] = {
 }
 
 
-def rooms_of(server: str, proxy: str | None, token: str | None = None) -> FetchRooms:
+def rooms_of(server: str, proxy: str | None, token: str | None = None, tls: ssl.SSLContext | None = None) -> FetchRooms:
     """How to ask the hub at `server` for its rooms: over HTTP, on the same port, with the token in a header."""
     parts = urlsplit(server.split(",")[0].strip())
     scheme = "https" if parts.scheme == "wss" else "http"
     url = urlunsplit((scheme, parts.netloc, "/rooms", "", ""))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({scheme: proxy} if proxy else {}))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({scheme: proxy} if proxy else {}), urllib.request.HTTPSHandler(context=tls)
+    )
 
     shown = {"Authorization": f"Bearer {token}"} if token else {}
 

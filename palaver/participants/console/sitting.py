@@ -1,6 +1,7 @@
 """Sitting down in a room and in the next: one link and one seat for each, until the moderator leaves."""
 
 import asyncio
+import ssl
 import time
 from typing import Final
 
@@ -17,23 +18,34 @@ from palaver.participants.link import Link
 _GOODBYE: Final = "left the console"
 
 
-async def moderate(front: Front, *, server: str, join: Join, proxy: str | None = None, hiding: Hiding) -> None:
+async def moderate(
+    front: Front,
+    *,
+    server: str,
+    join: Join,
+    proxy: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    hiding: Hiding,
+) -> None:
     """Moderate until the person leaves or the room ends; raises what the hub sends this member away with."""
     async with front:
         room: str | None = join.room
         while room is not None:
-            room = await _in_room(front, server, msgspec.structs.replace(join, room=room), proxy, hiding)
+            room = await _in_room(front, server, msgspec.structs.replace(join, room=room), (proxy, tls), hiding)
 
 
-async def _in_room(front: Front, server: str, join: Join, proxy: str | None, hiding: Hiding) -> str | None:
-    async with Link(server, join, proxy=proxy) as link:
+async def _in_room(
+    front: Front, server: str, join: Join, way: tuple[str | None, ssl.SSLContext | None], hiding: Hiding
+) -> str | None:
+    proxy, tls = way
+    async with Link(server, join, proxy=proxy, tls=tls) as link:
         seat = Seat(
             view=RoomView(room=join.room, me=join.name, down_since=time.monotonic()),
             hub=link,
             screen=front,
             clock=time.monotonic,
             hiding=hiding,
-            fetch_rooms=rooms_of(server, proxy, join.token),
+            fetch_rooms=rooms_of(server, proxy, join.token, tls),
         )
         tasks = [asyncio.create_task(_listen(link, seat, front)), asyncio.create_task(front.attend(seat))]
         try:

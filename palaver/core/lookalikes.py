@@ -1,0 +1,28 @@
+"""Names that look like another: letters of two alphabets in one word, or one alphabet's letters for another's."""
+
+import unicodedata
+from typing import Final
+
+_ALPHABETS: Final = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
+"""Alphabets with letters that are drawn alike; nobody writes one word in two of them."""
+
+_DRAWN_ALIKE: Final = str.maketrans(
+    "АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαικνορυχ",  # noqa: RUF001  Cyrillic, then Greek
+    "ABESIJKMHOPCTYXaesijopcyxhdqw" + "ABEZHIKMNOPTYXaikvopux",
+)
+
+
+def mixed_word(name: str) -> str | None:
+    """The first word that mixes alphabets, `None` where none does."""
+    if name.isascii():
+        return None
+    for word in name.split():
+        found = {unicodedata.name(letter, "").partition(" ")[0] for letter in word if letter.isalpha()}
+        if len(found.intersection(_ALPHABETS)) > 1:
+            return word
+    return None
+
+
+def skeleton(name: str) -> str:
+    """What is left of a name when letters that are drawn alike are the same and letter case does not count."""
+    return name.translate(_DRAWN_ALIKE).casefold()
