@@ -11,6 +11,8 @@ _DRAWN_ALIKE: Final = str.maketrans(
     "ABESIJKMHOPCTYXaesijopcyxhdqw" + "ABEZHIKMNOPTYXaikvopux",
 )
 
+MOST_MARKS: Final = 3
+
 
 def mixed_word(name: str) -> str | None:
     """The first word that mixes alphabets, `None` where none does."""
@@ -21,6 +23,16 @@ def mixed_word(name: str) -> str | None:
         if len(found.intersection(_ALPHABETS)) > 1:
             return word
     return None
+
+
+def is_buried(name: str) -> bool:
+    """Whether marks without a letter, or a heap of them on one, make a name unreadable. Three are used in earnest."""
+    marks = MOST_MARKS  # as if there were some before: none may come first
+    for letter in name:
+        marks = marks + 1 if unicodedata.category(letter).startswith("M") else 0
+        if marks > MOST_MARKS:
+            return True
+    return False
 
 
 def skeleton(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from palaver.core.errors import ProtocolError
-from palaver.core.lookalikes import mixed_word
+from palaver.core.lookalikes import is_buried, mixed_word
 from palaver.core.message import Message, Role, key_of
 
 MAX_FRAME: Final = 256 * 1024
@@ -385,6 +385,8 @@ def tidy_name(name: str) -> str:
         raise ProtocolError(f"name {name!r} must have 1 to {MAX_NAME} characters")
     if any(unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Cs"} for character in tidy) or '"' in tidy:
         raise ProtocolError(f"name {tidy!r} must not hold control or invisible characters, or quotes")
+    if is_buried(tidy):
+        raise ProtocolError(f"name {tidy!r} has marks without a letter, or too many on one")
     if (word := mixed_word(tidy)) is not None:
         raise ProtocolError(f"name {tidy!r} mixes alphabets in the word {word!r}, which hides who it is; use one")
     if key_of(tidy) in RESERVED:
