@@ -62,6 +62,8 @@ def pages(hub: Hub, auth: Auth, origins: Sequence[str] = ()) -> Pages:
             return _unless_known(static[path], request)
         match path:
             case "/rooms" | "/metrics":
+                if not auth.asks and not _is_called_rightly(connection, request, origins):
+                    return _text(HTTPStatus.FORBIDDEN, "this hub is called by its address, or by a name of --origin\n")
                 return _for_admitted(hub, auth, request, path)
             case "/commands":
                 return _json(vocabulary)
@@ -105,7 +107,22 @@ def may_connect(connection: ServerConnection, request: Request, origins: Sequenc
     scheme, _, place = origin.lower().partition("://")
     if scheme not in ("http", "https") or not host or place != host:
         return False
-    return not is_loopback(str(connection.local_address[0])) or is_loopback(urlsplit(f"//{host}").hostname or "")
+    return _is_called_rightly(connection, request, origins)
+
+
+def _is_called_rightly(connection: ServerConnection, request: Request, origins: Sequence[str]) -> bool:
+    """On a loopback address: whether the host is called by a loopback name, or one whose pages are listed."""
+    host = _header(request, "Host").lower()
+    if not is_loopback(str(connection.local_address[0])) or is_loopback(_hostname(host)):
+        return True
+    return any(origin.partition("://")[2] == host for origin in origins)
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _header(request: Request, name: str) -> str:
