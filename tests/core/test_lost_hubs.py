@@ -24,7 +24,7 @@ def test_members_of_a_lost_hub_are_away_and_the_floor_goes_on() -> None:
     world.do("/policy round_robin")
     world.say("Mod", "well?")
     assert world.holders() == ["Ada"]
-    assert lose(world) == ["Ada", "Mod"]
+    assert sorted(lose(world)) == ["Ada", "Mod"]
     assert world.holders() == ["Bob"]
     before = world.snapshot()
     assert lose(world) == []  # said twice, it is one loss
