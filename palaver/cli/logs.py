@@ -11,7 +11,7 @@ from palaver.cli.common import Parser, run_async
 from palaver.cli.lifetime import until_stopped
 from palaver.participants.console.clean import clean
 from palaver.party.party import Party
-from palaver.party.plan import Process
+from palaver.party.process import Process
 from palaver.party.tmux import Tmux
 
 _LOOK = 0.2

@@ -4,15 +4,23 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from palaver.config import loading
 from palaver.core.errors import ConfigError
+from palaver.core.message import Role
 from palaver.party.party import Party, Stage
+from palaver.party.process import Seat
 from palaver.party.procs import Procs
-from palaver.party.schema import party_file
 from palaver.party.state import Folder, Record, parties
 from palaver.party.tmux import Tmux
+
+if TYPE_CHECKING:
+    from palaver.party.plan import Sign
+
+TOKENS_LAST: Final = 7 * 86400.0
+"""Seconds: a hub ends the connection when a token does, and a party that runs for a week was forgotten."""
 
 
 def home() -> Path:
@@ -24,6 +32,28 @@ def home() -> Path:
 def logs(party: str) -> str:
     """The folder for the output of a party's processes."""
     return str(Path("logs").absolute() / party)
+
+
+def signer() -> "Sign | None":
+    """Makes tokens where `PALAVER_SECRET` is set: for one role, and for one name and room where there is only one."""
+    secret = os.environ.get("PALAVER_SECRET")
+    if not secret:
+        return None
+    from palaver.hub.tokens import SignedTokens
+
+    tokens = SignedTokens(secret)
+
+    def sign(role: Role, seats: Sequence[Seat]) -> str:
+        rooms = list(dict.fromkeys(seat.room for seat in seats))
+        return tokens.issue(role, name=seats[0].name if len(seats) == 1 else None, rooms=rooms, lasting=TOKENS_LAST)
+
+    return sign
+
+
+def watchers_token() -> str | None:
+    """What lets us see who is in a room."""
+    sign = signer()
+    return sign("observer", ()) if sign is not None else os.environ.get("PALAVER_TOKEN") or None
 
 
 def add_party_flag(flags: argparse.ArgumentParser, *, option: bool = False) -> None:
@@ -72,6 +102,9 @@ def stage(record: Record) -> Stage:
 
 def name_in(path: Path) -> str:
     """The name of the party that a file describes."""
+    from palaver.config import loading
+    from palaver.party.schema import party_file
+
     return party_file(loading.read(path, os.environ), name=default_name(path)).name
 
 

@@ -1,14 +1,13 @@
 """`palaver status`: a table of a party's processes, and how they are seen in their rooms."""
 
 import argparse
-import os
 from collections.abc import Sequence
 
 from palaver.cli import parties
 from palaver.cli.common import Parser, run_async
 from palaver.participants.console.clean import clean_name
 from palaver.party.party import Party
-from palaver.party.plan import Process
+from palaver.party.process import Process
 from palaver.party.state import Life, ago
 from palaver.party.telling import describe
 from palaver.party.watch import Watch, glance, is_healthy
@@ -33,7 +32,7 @@ async def _status(named: str | None) -> int:
     plan = party.plan
     healthy = await is_healthy(plan.url)
     rooms = [seat.room for process in plan.processes for seat in process.seats]
-    watch = await glance(plan.url, rooms, os.environ.get("PALAVER_TOKEN")) if healthy and rooms else Watch()
+    watch = await glance(plan.url, rooms, parties.watchers_token()) if healthy and rooms else Watch()
     lives = party.lives()
     rows = [_HEAD, *(_row(party, process, life, watch) for process, life in lives)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]

@@ -25,7 +25,8 @@ from palaver.party import scripts
 from palaver.party.doors import Door
 from palaver.party.opening import raise_party, stay
 from palaver.party.party import Party
-from palaver.party.plan import Plan, plan
+from palaver.party.plan import plan
+from palaver.party.process import Plan
 from palaver.party.schema import party_file
 from palaver.party.state import Folder, Record
 from palaver.party.telling import Telling
@@ -85,6 +86,7 @@ def read_plan(path: Path) -> Plan:
         python=sys.executable,
         free_port=_free_port() if party.server.flags.get("port") == 0 else 0,
         names_in=_names_in,
+        sign=parties.signer() if party.server.url is None or not os.environ.get("PALAVER_TOKEN") else None,
     )
 
 
@@ -124,11 +126,9 @@ async def _prepare(made: Plan, backend: str, telling: Telling) -> Party:
 
 async def _run(party: Party, flags: argparse.Namespace, telling: Telling) -> int:
     stage = party.stage
-    telling.say(f"party {party.plan.name} ({party.record.backend}), output in {party.record.logs}/")
+    telling.say(f"party {party.plan.name} ({party.record.backend}), output in logs/{party.plan.name}/")
     try:
-        await raise_party(
-            party, telling, token=os.environ.get("PALAVER_TOKEN"), seconds=flags.wait, console=stage.terminal
-        )
+        await raise_party(party, telling, token=parties.watchers_token(), seconds=flags.wait, console=stage.terminal)
     except PalaverError as error:
         telling.say(str(error))
         if flags.keep:

@@ -8,7 +8,7 @@ from palaver import crew
 from palaver.crew import ProcessFailed
 from palaver.party import scripts
 from palaver.party.party import Party
-from palaver.party.plan import HUB, Plan, Process, Seat
+from palaver.party.process import HUB, Plan, Process, Seat
 from palaver.party.state import Life
 from palaver.party.telling import Telling
 from palaver.party.watch import Seen, Watch, is_healthy, watching

@@ -14,7 +14,7 @@ from palaver.core.message import key_of
 from palaver.crew import ProcessFailed
 from palaver.participants.console.clean import clean
 from palaver.party import scripts
-from palaver.party.plan import HUB, Plan, Process
+from palaver.party.process import HUB, Plan, Process
 from palaver.party.state import Folder, Life, Record
 
 

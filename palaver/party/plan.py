@@ -3,66 +3,30 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Any, Final
 
 from palaver.config.loading import Document, KeyPath, dotted_path
 from palaver.config.masking import is_secret
 from palaver.core.errors import ConfigError, ProtocolError
-from palaver.core.message import key_of
+from palaver.core.message import Role, key_of
 from palaver.core.protocol import tidy_name
 from palaver.hub.auth import is_loopback
 from palaver.party.doors import Door
+from palaver.party.process import HUB, Plan, Process, Seat
 from palaver.party.schema import Entry, Member, PartyFile
 
-HUB: Final = "hub"
-"""The hub's name among the processes; nobody in a room may bear it."""
 _TOKEN: Final = "PALAVER_TOKEN"
-_MODERATORS: Final = "PALAVER_MODERATOR_TOKEN"
+_FOR_THE_HUB: Final = ("PALAVER_MODERATOR_TOKEN", "PALAVER_SECRET")
+"""What models must not have: it opens more than they need."""
+_ROLES: Final[Mapping[str, Role]] = {"client": "model", "user-sim": "user_sim", "moderator": "moderator"}
 _TERMINALS: Final = re.compile(r"TERM(_\w+)?|TMUX(_PANE)?|STY|WINDOWID|COLUMNS|LINES|SHLVL|PWD|OLDPWD|_")
 """What belongs to the terminal in which `up` was called."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\$\$\{|\$\{[^}]*\}")
 
 
-class Seat(NamedTuple):
-    """Somebody who is expected in a room."""
-
-    room: str
-    name: str
-
-
-class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of a party."""
-
-    name: str
-    slug: str
-    """Its name among files and sessions."""
-    door: str
-    argv: tuple[str, ...]
-    env: dict[str, str] = {}
-    """All of its environment that is handed to it, secrets included: never in an argument, never kept with the rest."""
-    shown: dict[str, str] = {}
-    """What of it the file sets, as shell words that name the secrets' variables instead of the secrets."""
-    folder: str = ""
-    """Empty: where it is logged in, on another machine."""
-    host: str = ""
-    tunnel: tuple[int, int] | None = None
-    """Port over there, port of the hub here."""
-    seats: tuple[Seat, ...] = ()
-    console: bool = False
-    """It needs a terminal."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A party as it is to be run; the hub first, unless it runs elsewhere."""
-
-    name: str
-    url: str
-    room: str
-    ssh_options: tuple[str, ...] = ()
-    processes: tuple[Process, ...]
+Sign = Callable[[Role, Sequence[Seat]], str]
+"""Makes a token for who sits in these seats."""
 
 
 def plan(
@@ -75,13 +39,14 @@ def plan(
     python: str,
     free_port: int,
     names_in: Callable[[str, str], Sequence[str]] = lambda folder, file: (),
+    sign: Sign | None = None,
 ) -> Plan:
     """The processes of `party`. `folder` is where relative paths begin, `free_port` what `port: 0` becomes, `names_in`
-    tells whose seats a file of `personas` has.
+    tells whose seats a file of `personas` has, `sign` makes a token for each process that joins the hub.
 
     Raises `ConfigError` with file, line and key of all that cannot be, a line each.
     """
-    planning = _Planning(party, document, doors, environ, folder, python, free_port, names_in)
+    planning = _Planning(party, document, doors, environ, folder, python, free_port, names_in, sign)
     processes = tuple(planning.processes())
     planning.refuse_same_names(processes)
     if planning.errors:
@@ -101,8 +66,9 @@ class _Planning:
         python: str,
         free_port: int,
         names_in: Callable[[str, str], Sequence[str]],
+        sign: Sign | None,
     ) -> None:
-        self._names_in = names_in
+        self._names_in, self._sign = names_in, sign
         self.errors: list[str] = []
         self._party, self._document, self._doors = party, document, doors
         self._environ, self._folder, self._python = environ, folder, python
@@ -166,8 +132,8 @@ class _Planning:
             slug=self._slug(name),
             door=door,
             argv=(python, "-m", "palaver", door, *words),
-            env=self._env(entry, door, remote=bool(host)),
-            shown=self._shown(entry, door, path),
+            env=self._env(entry, door, seats, remote=bool(host)),
+            shown=self._shown(entry, door, seats, path),
             folder=folder,
             host=host,
             tunnel=tunnel,
@@ -200,21 +166,31 @@ class _Planning:
 
     # --- environments -------------------------------------------------------------------------------------------------
 
-    def _env(self, entry: Entry, door: str, *, remote: bool) -> dict[str, str]:
-        """Another machine gets the room's token and what the file sets for it; here also what `up` was called with."""
+    def _env(self, entry: Entry, door: str, seats: Sequence[Seat], *, remote: bool) -> dict[str, str]:
+        """Another machine gets a token and what the file sets for it; here also what `up` was called with."""
         here = {name: value for name, value in self._environ.items() if _is_handed_on(name)}
-        tokens = {_TOKEN: here[_TOKEN]} if _TOKEN in here else {}
-        found = tokens if remote else {**here, "PYTHONUNBUFFERED": "1"}
-        if door != "server":
-            for_moderators = found.pop(_MODERATORS, None)
-            if door == "moderator" and for_moderators:
-                found[_TOKEN] = for_moderators
-        return {**found, **entry.env}
+        if door == "server":
+            return {**here, "PYTHONUNBUFFERED": "1", **entry.env}
+        token = self._token(door, seats) if _TOKEN not in entry.env else None
+        found = {} if remote else {**here, "PYTHONUNBUFFERED": "1"}
+        for name in (*_FOR_THE_HUB, *([_TOKEN] if remote else [])):
+            found.pop(name, None)
+        return {**found, **({_TOKEN: token} if token else {}), **entry.env}
 
-    def _shown(self, entry: Entry, door: str, path: KeyPath) -> dict[str, str]:
+    def _token(self, door: str, seats: Sequence[Seat]) -> str | None:
+        if self._sign is not None:
+            return self._sign(_ROLES[door], seats)
+        for_moderators = self._environ.get(_FOR_THE_HUB[0]) if door == "moderator" else None
+        return for_moderators or self._environ.get(_TOKEN)
+
+    def _shown(self, entry: Entry, door: str, seats: Sequence[Seat], path: KeyPath) -> dict[str, str]:
         found = {}
-        if door == "moderator" and self._environ.get(_MODERATORS):
-            found[_TOKEN] = f'"${_MODERATORS}"'
+        if door != "server" and self._sign is not None:
+            found[_TOKEN] = (
+                f'"$({shlex.join([self._python, "-m", "palaver", "token", *_asking(_ROLES[door], seats)])})"'
+            )
+        elif door == "moderator" and self._environ.get(_FOR_THE_HUB[0]):
+            found[_TOKEN] = f'"${_FOR_THE_HUB[0]}"'
         elif getattr(entry, "host", None) and self._environ.get(_TOKEN):
             found[_TOKEN] = f'"${_TOKEN}"'
         for name, value in entry.env.items():
@@ -278,6 +254,12 @@ class _Planning:
         line = f"{self._document.origin(path)}: {dotted_path(path)}: {text}"
         if line not in self.errors:
             self.errors.append(line)
+
+
+def _asking(role: Role, seats: Sequence[Seat]) -> list[str]:
+    """What `palaver token` is asked for, as `sign` is."""
+    rooms = [word for room in dict.fromkeys(seat.room for seat in seats) for word in ("--room", room)]
+    return ["--role", role, *(["--name", seats[0].name] if len(seats) == 1 else []), *rooms]
 
 
 def _reachable(host: str) -> str:

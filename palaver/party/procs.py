@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from palaver.party.plan import Process
+from palaver.party.process import Process
 
 
 class Procs:

@@ -6,7 +6,7 @@ A script is kept in a file that only its owner can read, so no secret ever stand
 import shlex
 from typing import Final
 
-from palaver.party.plan import Plan, Process
+from palaver.party.process import Plan, Process
 
 _HEAD: Final = """\
 #!/bin/sh
@@ -30,8 +30,8 @@ while :; do
   {ssh}
   code=$?
   [ $code -eq 255 ] && [ -z "$told" ] || break
-  echo "palaver: no connection to {host}; again in 5 s. What runs there goes on."
-  sleep 5
+  echo "palaver: no connection to {host}; again in 2 s. What runs there goes on."
+  sleep 2
 done
 (exit $code)"""
 """ssh itself ends with 255 where the connection is lost; anything else comes from over there."""

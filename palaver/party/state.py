@@ -14,7 +14,7 @@ import msgspec
 
 from palaver.core.errors import ConfigError
 from palaver.crew import Running, family, running
-from palaver.party.plan import Plan, Process
+from palaver.party.process import Plan, Process
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

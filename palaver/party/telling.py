@@ -7,7 +7,7 @@ from typing import TextIO
 from wcwidth import wcwidth
 
 from palaver.participants.console.clean import clean, clean_name
-from palaver.party.plan import Seat
+from palaver.party.process import Seat
 from palaver.party.watch import Seen
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from palaver.config.masking import is_secret
 from palaver.core.errors import PalaverError
-from palaver.party.plan import Process
+from palaver.party.process import Process
 
 LEAST: Final = (24, 5)
 """Columns and rows below which a pane tells nothing: further ones go into another window."""
@@ -80,7 +80,9 @@ class Tmux:
 
     def _session_options(self) -> list[list[str]]:
         at = ["set-option", "-t", f"={self.session}:"]
-        keys = "#[dim]^B arrow: other pane  ^B z: one pane, all panes  ^B [: scroll  ^B d: leave "
+        keys = "#[dim]^B z: all panes  ^B d: leave "
+        if self.size[0] >= NARROW:
+            keys = "#[dim]^B arrow: other pane  ^B z: one pane, all panes  ^B [: scroll  ^B d: leave "
         return [
             [*at, "destroy-unattached", "off"],
             [*at, "status-left", f" {self.session} "],

@@ -15,7 +15,7 @@ from palaver.core.errors import NameTaken, PalaverError
 from palaver.core.message import key_of
 from palaver.core.protocol import HubFrame, Join, Presence, Welcome
 from palaver.participants.link import Link, LinkDown
-from palaver.party.plan import Seat
+from palaver.party.process import Seat
 
 NAME: Final = "Launcher"
 """Under which it looks in."""

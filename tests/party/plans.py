@@ -10,7 +10,8 @@ from palaver.cli.up import DOORS
 from palaver.config import loading
 from palaver.core.errors import ConfigError
 from palaver.party.doors import Door
-from palaver.party.plan import Plan, Process, plan
+from palaver.party.plan import plan
+from palaver.party.process import Plan, Process
 from palaver.party.schema import party_file
 
 

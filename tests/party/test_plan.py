@@ -1,10 +1,11 @@
 """From a party file to its processes."""
 
 import shlex
+from collections.abc import Sequence
 
 import pytest
 
-from palaver.party.plan import Seat
+from palaver.party.process import Seat
 from tests.party.plans import only, planned
 
 
@@ -115,3 +116,22 @@ def test_a_file_of_personas_has_all_the_seats_of_its_process() -> None:
     assert there.seats == ()
     assert "--name" not in here.argv
     assert "--personas crowd.yaml" in shlex.join(here.argv)
+
+
+def test_under_a_signing_secret_everybody_gets_a_token_of_their_own_and_nobody_but_the_hub_the_secret() -> None:
+    text = (
+        "clients: [{name: A, personas: {B: x}}, {name: C, host: box, tunnel: true}, {name: D, env: {PALAVER_TOKEN: o}}]"
+    )
+    environ = {"PALAVER_SECRET": "s" * 32, "PALAVER_TOKEN": "for-all"}
+    signed = []
+
+    def sign(role: str, seats: Sequence[Seat]) -> str:
+        signed.append((role, [seat.name for seat in seats]))
+        return f"signed-{len(signed)}"
+
+    hub, *members = planned(f"{text}\nmoderator: true", environ, sign=sign).processes
+    assert hub.env["PALAVER_SECRET"] == "s" * 32
+    assert [each.env["PALAVER_TOKEN"] for each in members] == ["signed-1", "signed-2", "o", "signed-3"]
+    assert signed == [("model", ["A", "B"]), ("model", ["C"]), ("moderator", ["Moderator"])]
+    assert not any("PALAVER_SECRET" in each.env for each in members)
+    assert members[1].shown["PALAVER_TOKEN"] == '"$(py -m palaver token --role model --name C --room main)"'

@@ -7,6 +7,7 @@ import socket
 import psutil
 import pytest
 
+from palaver.hub.tokens import SignedTokens
 from tests.party.parties import PARTY, Home, until
 
 pytestmark = pytest.mark.system
@@ -55,14 +56,18 @@ def test_a_party_comes_up_is_seen_restarted_and_taken_down_from_any_shell(home: 
 
 def test_no_secret_stands_on_a_command_line_or_where_others_can_read(home: Home) -> None:
     text = PARTY + "  - {name: Eve, backend: scripted, model: ada.txt, env: {SOME_API_KEY: '${SOME_API_KEY}'}}\n"
-    secrets = {"PALAVER_TOKEN": "tok-5f1e", "PALAVER_MODERATOR_TOKEN": "mod-77aa", "SOME_API_KEY": "sk-90c2"}
+    """Under a signing secret: each has a token of its own, and what opens more stays with the hub."""
+    secrets = {"PALAVER_SECRET": "sec-" * 8, "PALAVER_MODERATOR_TOKEN": "mod-77aa", "SOME_API_KEY": "sk-90c2"}
     up = home.palaver("up", home.write(text), "--detach", **secrets)
     assert up.returncode == 0, up.stdout + up.stderr
     assert home.named("Eve").environ()["SOME_API_KEY"] == "sk-90c2"
-    assert "PALAVER_MODERATOR_TOKEN" not in home.named("Eve").environ()
+    assert not {"PALAVER_MODERATOR_TOKEN", "PALAVER_SECRET"} & set(home.named("Eve").environ())
+    secrets["signed"] = home.named("Eve").environ()["PALAVER_TOKEN"]
+    assert SignedTokens("sec-" * 8).rights_of(secrets["signed"]).name == "Eve"
     lines = " ".join(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
     state = home.folder / "state/palaver/test"
     assert state.stat().st_mode & 0o077 == 0
+    assert home.status(**secrets)["Eve"].endswith("  ready")
     told = up.stdout + home.palaver("status", **secrets).stdout + (state / "party.json").read_text()
     told += "".join(log.read_text() for log in home.folder.glob("logs/test/*.log"))
     for secret in secrets.values():

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from palaver.party import scripts
-from palaver.party.plan import Plan, Process
+from palaver.party.process import Plan, Process
 from tests.party.plans import planned
 
 NASTY = 'it\'s "quoted" $HOME `id` \\ \n#{session_name} %H;'
