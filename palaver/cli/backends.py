@@ -14,6 +14,7 @@ from palaver import plugins
 from palaver.cli.common import read_text
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.models.model import Model
+from palaver.participants.settings import Settings
 
 BACKENDS: Final = ("hf", "openai", "scripted")
 Progress = Callable[[str, float | None], None]
@@ -43,6 +44,24 @@ def add_model_flags(flags: argparse.ArgumentParser, *, model: str, backend: str)
         "--max-context-tokens", type=at_least(64), default=2048, metavar="N", help="of prompt and reply together"
     )
     flags.add_argument("--no-auto-truncate", action="store_true", help="do not cut the prompt to --max-context-tokens")
+
+
+def add_private_flag(flags: argparse.ArgumentParser) -> None:
+    """`--private`."""
+    flags.add_argument(
+        "--private", action="store_true", help="keep its personality out of the hub's log: its words cannot be replayed"
+    )
+
+
+def told_of(flags: argparse.Namespace, settings: Settings, backend: "Backend") -> dict[str, Any] | None:
+    """What the hub's log is told of how a seat speaks, so that its turns can be replayed and its client started again.
+
+    No key and no password is in it.
+    """
+    if flags.private:
+        return None
+    base = {"api_base": re.sub(r"//[^/@]*@", "//", flags.api_base)} if flags.api_base else {}
+    return {**settings.told(), "model": flags.model, "backend": backend.name, **base}
 
 
 def add_local_flags(flags: argparse.ArgumentParser) -> None:

@@ -12,8 +12,10 @@ from palaver.cli.backends import (
     Backend,
     add_local_flags,
     add_model_flags,
+    add_private_flag,
     amount,
     at_least,
+    told_of,
 )
 from palaver.cli.common import (
     Parser,
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         "--delay", type=amount, default=0.0, metavar="SECONDS", help="pause before each reply, in which it listens"
     )
     flags.add_argument("--seed", type=int, help="makes its replies the same in the same conversation")
+    add_private_flag(flags)
     add_hub_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
@@ -102,8 +105,8 @@ async def _take_part(flags: argparse.Namespace, seats: Sequence[Seat], backend: 
     async with contextlib.AsyncExitStack() as stack:
         participants = []
         for seat in seats:
-            link = await stack.enter_async_context(_link(flags, seat.name, backend))
             settings = _settings(flags, seat, backend)
+            link = await stack.enter_async_context(_link(flags, seat.name, backend, settings))
             change = partial(backend.open, adapter=seat.adapter(flags))
             participants.append(Participant(link, settings, change_model=change))
         adapters = [seat.adapter(flags) for seat in seats]
@@ -123,7 +126,7 @@ async def _take_part(flags: argparse.Namespace, seats: Sequence[Seat], backend: 
     return 0
 
 
-def _link(flags: argparse.Namespace, name: str, backend: Backend) -> Link:
+def _link(flags: argparse.Namespace, name: str, backend: Backend, settings: Settings) -> Link:
     about = f"{flags.model} ({backend.name}{f' on {flags.device}' if backend.name == 'hf' else ''})"
     join = Join(
         name=name,
@@ -133,6 +136,7 @@ def _link(flags: argparse.Namespace, name: str, backend: Backend) -> Link:
         deltas=False,
         ready=False,
         about=about[:200],
+        settings=told_of(flags, settings, backend),
     )
     return Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags))
 

@@ -5,7 +5,16 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from palaver.cli.backends import Backend, add_local_flags, add_model_flags, amount, at_least, prompt_text
+from palaver.cli.backends import (
+    Backend,
+    add_local_flags,
+    add_model_flags,
+    add_private_flag,
+    amount,
+    at_least,
+    prompt_text,
+    told_of,
+)
 from palaver.cli.common import (
     Parser,
     add_hub_flags,
@@ -68,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the conversation is added to this file as a rollout when it is over; '' keeps none",
     )
+    add_private_flag(flags)
     add_hub_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
@@ -89,7 +99,6 @@ async def _run(flags: argparse.Namespace) -> int:
     first = flags.first_message or (persona.first_message if persona else "")
     backend = Backend(flags, default="openai")
     user = UserInRoom(await _user(flags, backend, text), signals=signals, first_message=first)
-    join = Join(name=name, role="user_sim", room=flags.room, token=token_of(flags), deltas=False, about=flags.model)
     settings = Settings(
         persona=text,
         temperature=flags.temperature,
@@ -98,6 +107,15 @@ async def _run(flags: argparse.Namespace) -> int:
         context_tokens=backend.context_tokens,
         delay=flags.delay,
         seed=flags.seed,
+    )
+    join = Join(
+        name=name,
+        role="user_sim",
+        room=flags.room,
+        token=token_of(flags),
+        deltas=False,
+        about=flags.model,
+        settings=told_of(flags, settings, backend),
     )
     try:
         async with Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags)) as link:

@@ -3,7 +3,7 @@
 Time, ids and identity come in with the entry, so that everybody who applies the same entries gets the same room.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -26,6 +26,10 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     """Seeds the room's generator, where this entry opens the room."""
     opening: Floor | None = None
     """The floor that the room begins with, where this entry opens it: hubs with other defaults get the same room."""
+    after: int = 0
+    """Messages above this `seq` were sent to it."""
+    settings: dict[str, Any] | None = None
+    """How it says that it speaks (`Join.settings`): with it, a replay can make its prompts again."""
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, tag="left", tag_field="type"):

@@ -108,6 +108,8 @@ class Join(FromMember, frozen=True, kw_only=True, tag="join"):
     """False while a model is still loading: no floor is granted until a `status` says ready."""
     about: Annotated[str, msgspec.Meta(max_length=200)] = ""
     """What speaks here, for `/whois`: model, device, backend."""
+    settings: dict[str, Any] | None = None
+    """How it speaks (personality, sampling, how much it sees): kept in the hub's log for replays, shown to nobody."""
 
 
 class Say(FromMember, frozen=True, kw_only=True, tag="message"):
@@ -134,6 +136,8 @@ class Pass(FromMember, frozen=True, kw_only=True, tag="pass"):
     turn: Count
     reason: Annotated[str, msgspec.Meta(max_length=2000)] = ""
     failed: bool = False
+    meta: dict[str, Any] | None = None
+    """What made the silence, where a model was asked; kept in the log."""
 
 
 class Cancelled(FromMember, frozen=True, kw_only=True, tag="cancelled"):

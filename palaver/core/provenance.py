@@ -32,6 +32,8 @@ NAMES: Final[Mapping[str, Name]] = {
     "template_hash": Name("", "of the chat template"),
     "persona_hash": Name("", "of the personality"),
     "prompt_hash": Name("", "of the messages that the model was prompted with"),
+    "prompt_parts": Name("", "a mark of each of them (the last 32), to say which one was another"),
+    "request_hash": Name("", "of these messages, temperature and max_tokens: the key under which a replay finds it"),
     "saw_from": Name("", "`seq` of the first message in the prompt"),
     "saw_to": Name("", "`seq` of the last one: whatever came until then is answered"),
     "trimmed": Name("", "messages left out for length, the oldest first"),

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from palaver import tracing
 from palaver.core import floor, seats, views
 from palaver.core import room as rules
@@ -169,11 +171,11 @@ class RoomHost:
 
     async def seat(self, session: Session, joined: Joined, after: int | None, history: int) -> None:
         """Ask the log for a seat and wait until it is given; raises `Refused`."""
-        entry = self.entry(session, joined)
+        session.delivered = max(0, self.state.seq - history) if after is None else after
+        entry = self.entry(session, msgspec.structs.replace(joined, after=session.delivered))
         refusal = seats.refuse(self.state, entry)
         if refusal is not None:
             raise Refused(refusal.code, refusal.reason)
-        session.delivered = max(0, self.state.seq - history) if after is None else after
         session.connection = entry.id
         admitted = self._waiting[entry.id] = (session, self._loop.create_future())
         self._log.append(entry)

@@ -187,7 +187,14 @@ class Hub:
             session.pace = Bucket(self.limits.frames, BURST * self.limits.frames, time.monotonic())
         opening = None if host.state.opened else copy_of(host.state.floor)
         seed = self._seed() & (2**63 - 1)
-        joined = Joined(hub=self.name, ready=join.ready, about=join.about, seed=seed, opening=opening)
+        joined = Joined(
+            hub=self.name,
+            ready=join.ready,
+            about=join.about,
+            seed=seed,
+            opening=opening,
+            settings=join.settings,
+        )
         await host.seat(session, joined, join.after, self._history)
         if session.expires < math.inf:
             self._expiring.add(session)

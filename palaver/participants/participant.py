@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from palaver.core.errors import PalaverError
 from palaver.core.message import Message, same_name
-from palaver.core.prompt import Prompt, own_words, seen_by
+from palaver.core.prompt import own_words
 from palaver.core.protocol import (
     MAX_CONTENT,
     Ack,
@@ -32,6 +32,7 @@ from palaver.models.model import ChatMessage, LLMResponse, Model
 from palaver.models.stopping import unless_pressed
 from palaver.participants.bidding import reopened, urgency
 from palaver.participants.link import Answer, Link, LinkDown, Received
+from palaver.participants.prompting import prompt_for
 from palaver.participants.provenance import meta_of
 from palaver.participants.settings import Settings
 from palaver.participants.turn import Stream, Turn
@@ -45,8 +46,6 @@ GRACE: Final = 3.0
 before it calls this client unresponsive (`core.floor.PATIENCE`)."""
 CATCH_UP: Final = 0.5
 """Seconds to wait for messages that a grant speaks of and that have not come yet."""
-OPENING: Final = "(Nobody has spoken yet. Open the conversation.)"
-"""What a participant is asked with that has the floor and nobody's words before it."""
 _TRIES: Final = 5
 """How often a message is offered to a hub whose log cannot take it just now."""
 
@@ -151,7 +150,7 @@ class Participant:
         if self.has_finished:
             self.link.send(Pass(turn=grant.turn, reason="has said all"))
             return
-        utterance = Utterance(self.link.name, self._others())
+        utterance = Utterance(self.link.name, self.room.others(self.link.name))
         turn = Turn(grant, utterance, name=self.link.name, room=self.link.join.room)
         self._turn = turn
         turn.task = self._own(self._take_turn(turn, before))
@@ -196,11 +195,6 @@ class Participant:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _others(self) -> list[str]:
-        senders = (message.sender for message in self.room.messages)
-        names = dict.fromkeys([*self.room.names(), *senders])
-        return [name for name in names if not same_name(name, self.link.name)]
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
@@ -250,7 +244,8 @@ class Participant:
         if model is None:
             self._pass(turn, "no model is loaded", failed=True)
             return
-        prompt = self._prompt(turn, settings)
+        prompt = prompt_for(turn.grant, self.room, settings, name=self.link.name, role=self.link.join.role)
+        turn.span.link(self.room.traceparent(prompt.saw_to))
         seed = None if settings.seed is None else settings.seed + self.replies
         self.replies += 1
         stream = Stream(self.link, turn)
@@ -275,33 +270,14 @@ class Participant:
         else:
             await self._conclude(turn, response, meta)
 
-    def _prompt(self, turn: Turn, settings: Settings) -> Prompt:
-        room = max(settings.context_tokens - settings.max_tokens, 1) if settings.context_tokens else 0
-        prompt = seen_by(
-            self.link.name,
-            self.room.messages,
-            role=self.link.join.role,
-            persona=settings.persona,
-            history=settings.history,
-            max_tokens=room,
-            names=self.room.names(),
-            labels=settings.labels,
-        )
-        turn.span.link(self.room.traceparent(prompt.saw_to))
-        if turn.grant.purpose == "select":
-            _ask(prompt, "Who should speak next? Answer with exactly one name of: " + ", ".join(turn.grant.choices))
-        elif not any(message["role"] == "user" for message in prompt.messages):
-            _ask(prompt, OPENING)
-        return prompt
-
     async def _conclude(self, turn: Turn, response: LLMResponse, meta: dict[str, Any]) -> None:
         """Say what the model answered, or pass with the reason."""
         said, cut = own_words(response.content, self.link.name, turn.utterance.others)
         answer: Answer | None = None
         if not response.success and not (response.stop_reason == "timeout" and said):
-            self._pass(turn, response.error or "the model failed without a reason", failed=True)
+            self._pass(turn, response.error or "the model failed without a reason", failed=True, meta=meta)
         elif not said or is_pass(said):
-            self._pass(turn, _why_silent(response, cut))
+            self._pass(turn, _why_silent(response, cut), meta=meta)
         else:
             if cut or response.stop_reason == "stop":
                 meta["spoke_for_other"] = 1
@@ -326,12 +302,12 @@ class Participant:
             logger.warning("%s was not heard: %s (%s)", self.link.name, answer.reason, answer.code)
         return answer
 
-    def _pass(self, turn: Turn, reason: str, *, failed: bool = False) -> None:
+    def _pass(self, turn: Turn, reason: str, *, failed: bool = False, meta: dict[str, Any] | None = None) -> None:
         logger.log(logging.ERROR if failed else logging.INFO, "%s passes: %s", self.link.name, reason)
         turn.span.tell({"palaver.passed": reason})
         if failed:
             turn.span.fail(reason)
-        self.link.send(Pass(turn=turn.grant.turn, reason=reason[:2000], failed=failed))
+        self.link.send(Pass(turn=turn.grant.turn, reason=reason[:2000], failed=failed, meta=meta))
 
     def _stopped(self, turn: Turn, *, tokens: int, content: str = "") -> None:
         """Generation has stopped: say how long that took since the floor was taken."""
@@ -341,14 +317,6 @@ class Participant:
         turn.span.tell({"palaver.cancelled": turn.cancel.reason, "palaver.cancel_seconds": latency})
         text = (content or turn.utterance.raw)[:MAX_CONTENT]
         self.link.send(Cancelled(turn=turn.grant.turn, latency=max(0.0, latency), tokens=tokens, content=text))
-
-
-def _ask(prompt: Prompt, question: str) -> None:
-    """Put a question of our own at the prompt's end."""
-    if prompt.messages and prompt.messages[-1]["role"] == "user":
-        prompt.messages[-1]["content"] += "\n" + question
-    else:
-        prompt.messages.append({"role": "user", "content": question})
 
 
 def _why_silent(response: LLMResponse, cut: bool) -> str:

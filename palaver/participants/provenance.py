@@ -13,6 +13,7 @@ from palaver.core.protocol import Grant
 from palaver.core.provenance import SAMPLING
 from palaver.models.model import ChatMessage, LLMResponse
 from palaver.models.prices import PRICES
+from palaver.models.recorded import parts_of, request_hash
 from palaver.participants.settings import Settings
 
 AUTHORED: Final = "authored"
@@ -58,6 +59,8 @@ def meta_of(
         "policy_reason": grant.reason,
         "persona_hash": short_hash(settings.persona) if settings.persona else None,
         "prompt_hash": hash_of(prompt.messages),
+        "prompt_parts": parts_of(prompt.messages),
+        "request_hash": request_hash(prompt.messages, temperature=settings.temperature, max_tokens=settings.max_tokens),
         "saw_from": prompt.saw_from,
         "saw_to": prompt.saw_to,
         "trimmed": prompt.trimmed + _count(told.get("trimmed_messages")),

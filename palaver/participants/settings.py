@@ -1,7 +1,7 @@
 """How a participant speaks. Frozen: a turn keeps what it began with, `/set` makes the next turn's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -25,6 +25,15 @@ class Settings:
     seed: int | None = None
     """With a seed the replies of a run can be had again; the n-th reply is drawn with seed + n."""
 
+    def told(self) -> dict[str, Any]:
+        """For the hub's log: what differs from the defaults."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(_DEFAULTS, name)}
+
+    @classmethod
+    def from_told(cls, told: Mapping[str, Any]) -> "Settings":
+        """What `told` said; names of a newer client are left alone."""
+        return cls(**{name: value for name, value in told.items() if name in cls.__dataclass_fields__})
+
     def changed(self, told: Mapping[str, Any]) -> "Settings":
         """With what the room's `setting` event tells; names that are not ours, and no numbers, are left alone."""
         kinds = {"persona": str, "temperature": float, "max_tokens": int, "history": int, "delay": float}
@@ -32,3 +41,6 @@ class Settings:
             name: kind(told[name]) for name, kind in kinds.items() if isinstance(told.get(name), int | float | str)
         }
         return replace(self, **wanted)
+
+
+_DEFAULTS = Settings()

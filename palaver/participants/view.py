@@ -29,6 +29,11 @@ class RoomView:
         """The names of all who are here."""
         return [seat.name for seat in self.seats.values()]
 
+    def others(self, name: str) -> list[str]:
+        """All who are here or were heard, but for `name`."""
+        names = dict.fromkeys([*self.names(), *(message.sender for message in self.messages)])
+        return [other for other in names if not same_name(other, name)]
+
     def ready_models(self) -> list[str]:
         """The models that can answer now."""
         return [seat.name for seat in self.seats.values() if seat.role == "model" and seat.state == "ready"]

@@ -92,11 +92,19 @@ class Seats:
             self._failed(PalaverError(f"{agent.name}: {type(error).__name__}: {error}"))
 
     async def _act(self, agent: Agent, model: Model) -> None:
-        about = model.name[:200]
-        join = Join(name=agent.name, role="model", room=self._room, token=self._token, about=about, after=0)
+        settings = self._settings(agent)
+        join = Join(
+            name=agent.name,
+            role="model",
+            room=self._room,
+            token=self._token,
+            after=0,
+            about=model.name[:200],
+            settings={**settings.told(), "model": model.name},
+        )
         async with Link(self._url, join) as link:
             acting = ActingModel(model, agent.name, self._scene.actions)
-            seat = SceneAgent(link, self._settings(agent), acting)
+            seat = SceneAgent(link, settings, acting)
             seat.replies = self._said(agent.name)
             try:
                 await seat.run()

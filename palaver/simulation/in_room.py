@@ -7,7 +7,7 @@ from typing import Any
 from palaver.core.errors import PalaverError
 from palaver.models.model import Cancel, ChatMessage, LLMResponse
 from palaver.models.stopping import unless_pressed
-from palaver.participants.participant import OPENING
+from palaver.participants.prompting import OPENING
 from palaver.participants.provenance import AUTHORED
 from palaver.simulation import end_signals, user_replies
 from palaver.simulation.rollout import UserTurn

@@ -30,7 +30,7 @@ from tests.stubs import HTTPStub, OllamaStub, OpenAIStub
 PROMPT = Prompt([{"role": "user", "content": "Ada: hi"}], saw_from=3, saw_to=7, trimmed=2, stop=())
 GRANT = Grant(turn=9, epoch=1, lease=120, context=7, policy="mention", reason="mention: Ada named it")
 ALWAYS = {"backend", "total_seconds", "stop_reason", "policy", "policy_reason", "prompt_hash", "persona_hash"}
-ALWAYS |= {"saw_from", "saw_to", "trimmed"}
+ALWAYS |= {"prompt_parts", "request_hash", "saw_from", "saw_to", "trimmed"}
 OF_A_MODEL = ALWAYS | {"model", "temperature", "max_tokens", "prompt_tokens", "completion_tokens", "reused_tokens"}
 OF_A_MODEL |= {"queue_seconds", "prefill_seconds", "decode_seconds", "tokens_per_second"}
 

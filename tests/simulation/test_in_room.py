@@ -4,7 +4,7 @@ import asyncio
 
 from palaver.models.model import Cancel, ChatMessage
 from palaver.models.scripted import ScriptedModel
-from palaver.participants.participant import OPENING
+from palaver.participants.prompting import OPENING
 from palaver.simulation.in_room import UserInRoom
 from palaver.simulation.user_models import SimulatedUser, UserModel
 
