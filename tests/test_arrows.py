@@ -17,6 +17,7 @@ ALLOWED = {
     "models": {"core", "models"},
     "records": {"core", "records"},
     "participants": {"core", "models", "records", "participants", "tracing"},
+    "replay": {"core", "models", "participants", "replay"},
     "simulation": {"core", "models", "participants", "simulation"},
     "evaluation": {"core", "models", "records", "simulation", "evaluation"},
     "completion": {"core", "models"},

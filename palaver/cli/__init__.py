@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "check": "say whether a config can be used",
     "export": "a recorded conversation as HTML, Markdown, CSV, training data, …",
     "import": "a transcript of an IRC log or of OpenAI messages",
+    "replay": "run a recorded conversation again, its models' replies from the record",
     "diff": "two conversations beside each other",
 }
 
