@@ -302,10 +302,13 @@ class RoomHost:
                 self.outbox.silence(turn)
             case Hearing(ident, deaf):
                 if (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.flush()  # what was said before is heard
                     session.view = session.view & ~MESSAGE if deaf else session.view | MESSAGE
             case Rewrite(message):
                 self.outbox.flush()
                 self.catching_up.forget_text()
+                self._keep(published)  # it may have been said only now: its words must not be kept after these
+                published.clear()
                 self._archive.record(self.state.name, [(message.seq, encode(message))])
                 if self._transcripts is not None:
                     self._transcripts.rewrite(self.state.name, message)

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from palaver.core import floor
+from palaver.core.protocol import Command, Say
 from tests.hubs import Member, joined, running
 
 
@@ -218,6 +220,28 @@ async def test_a_redaction_takes_the_text_out_for_those_who_come_later() -> None
             assert (message["content"], message["redacted"]) == ("", "private")
         page = await hub.hub._archive.messages("main", 0, 10)
         assert [one.content for one in page] == [""]
+
+
+async def test_a_redaction_in_the_commit_of_its_message_leaves_no_text_behind(tmp_path: Path) -> None:
+    async with running(transcripts=tmp_path) as hub, joined(hub.url, "Ann") as ann:
+        await ann.say("hello")
+        host = hub.hub.rooms["main"]
+        (session,) = host.outbox.sessions.values()
+        said, redacted = Say(id="s", content="a secret"), Command(id="c", text="/redact 2 private")
+        host.take([(100, host.entry(session, said)), (101, host.entry(session, redacted))])
+        page = await hub.hub._archive.messages("main", 0, 10)
+        assert [one.content for one in page] == ["hello", ""]
+    assert "a secret" not in (tmp_path / "main.jsonl").read_text()
+
+
+async def test_one_that_is_deafened_has_heard_what_was_said_before() -> None:
+    async with running() as hub, joined(hub.url, "Ann") as ann, joined(hub.url, "Bot", "model") as bot:
+        await ann.until("presence", name="Bot")
+        host = hub.hub.rooms["main"]
+        session = next(one for one in host.outbox.sessions.values() if one.name == "Ann")
+        said, deafened = Say(id="s", content="hear this"), Command(id="c", text="/deafen Bot")
+        host.take([(100, host.entry(session, said)), (101, host.entry(session, deafened))])
+        assert (await bot.until("message"))["content"] == "hear this"
 
 
 async def test_the_floor_says_how_much_of_a_budget_is_used() -> None:

@@ -112,7 +112,10 @@ def _deafen(turn: Turn) -> Outcome:
     if deaf:
         record.deaf.append([state.seq + 1, 0])
     else:
-        record.deaf[-1][1] = state.seq
+        if record.deaf[-1][0] > state.seq:  # nothing was said meanwhile
+            record.deaf.pop()
+        else:
+            record.deaf[-1][1] = state.seq
         record.heard = state.seq
     if (member := state.members.get(key)) is not None:
         turn.out.append(Hearing(member.session, deaf))

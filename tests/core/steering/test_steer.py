@@ -220,6 +220,13 @@ def test_deafened_ones_are_not_asked_until_they_hear_again() -> None:
     assert world.holders() == ["Ada"]
 
 
+def test_one_that_was_deaf_while_nothing_was_said_has_missed_nothing() -> None:
+    world = room_of("Ada")
+    world.do("/deafen Ada")
+    world.do("/deafen Ada off")
+    assert world.state.records["ada"].deaf == []
+
+
 @pytest.mark.parametrize("command", ["mute", "stop", "floor", "deafen", "timeout"])
 def test_people_cannot_be_silenced_by_the_floor(command: str) -> None:
     world = room_of("Ada", people=("Mod", "Uma"))
