@@ -31,7 +31,6 @@ HISTORY: Final = 200
 """Messages that a room holds, as a hub has it by default."""
 UNTOLD: Final = "does not say in the log how it speaks"
 UNHASHED: Final = "does not tell what it asked its model"
-UNGRANTED: Final = "spoke without the floor"
 
 
 class Missed(PalaverError):
@@ -90,7 +89,7 @@ class _Replay:
         meta, onlooker = frame.meta or {}, self._onlookers.get(entry.session)
         if isinstance(frame, Pass) and frame.meta is None:  # no model was asked
             return entry
-        if reason := _why_not(frame.turn, meta, onlooker):
+        if reason := _why_not(meta, onlooker):
             self._report.as_recorded[entry.name, reason] += 1
             return entry
         assert onlooker is not None
@@ -117,13 +116,15 @@ class _Replay:
         self, entry: Entry, onlooker: Onlooker, turn: int, meta: dict[str, Any]
     ) -> tuple[Prompt, LLMResponse]:
         """The prompt of a turn, made again, and what was answered to it; raises `Missed`."""
+        if not onlooker.knows(turn):
+            raise Missed(f"{entry.name}, turn {turn}: it spoke in this turn, and is not given it now")
         first: tuple[Prompt, Settings] | None = None
         key = key_of(entry.name)
         for prompt in onlooker.moments(turn, int(meta["saw_to"])):
             settings = cast(Settings, onlooker.settings)
             first = first or (prompt, settings)
             request = request_hash(prompt.messages, temperature=settings.temperature, max_tokens=settings.max_tokens)
-            if self._model.knows(key, request):
+            if request == meta["request_hash"] and self._model.knows(key, request):
                 response = await self._model.complete(
                     cast(list[ChatMessage], prompt.messages),
                     max_tokens=settings.max_tokens,
@@ -171,13 +172,13 @@ class _Replay:
                 onlooker.deliver(message)
 
 
-def _why_not(turn: int, meta: dict[str, Any], onlooker: Onlooker | None) -> str:
+def _why_not(meta: dict[str, Any], onlooker: Onlooker | None) -> str:
     """Why a turn cannot be made again; empty where it can."""
     if onlooker is None or onlooker.settings is None:
         return UNTOLD
     if not isinstance(meta.get("request_hash"), str) or not isinstance(meta.get("saw_to"), int):
         return UNHASHED
-    return "" if onlooker.knows(turn) else UNGRANTED
+    return ""
 
 
 def _replies(entries: Sequence[Entry]) -> dict[tuple[str, str], list[LLMResponse]]:
