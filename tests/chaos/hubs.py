@@ -6,16 +6,20 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Final
 
-from palaver.core import room
-from palaver.core.effects import Publish, Rewrite
+import msgspec
+
 from palaver.core.message import Message
 from palaver.core.state import RoomState
 from palaver.core.transcript import from_lines
 from palaver.hub.log import Log
+from palaver.hub.replaying import replay
 from palaver.hub.sqlite_log import SqliteLog
+from tests.nats_server import NatsServer, nats_server
 from tests.processes import Program, hub_process
 
 ROOM: Final = "main"
+FLAGS: Final = ("--hop-limit", "0", "--lease", "20", "--history", "5")
+_decoder = msgspec.json.Decoder(Message)
 
 
 class HubProcess:
@@ -68,15 +72,18 @@ class HubProcess:
 class Network:
     """The hubs of one run and the log that they share; `open_log` opens that log for reading, once they have ended."""
 
-    def __init__(self, hubs: list[HubProcess], open_log: Callable[[], Log]) -> None:
-        self.hubs, self._open_log = hubs, open_log
+    def __init__(self, hubs: list[HubProcess], open_log: Callable[[], Log], broker: NatsServer | None = None) -> None:
+        self.hubs, self._open_log, self.broker = hubs, open_log, broker
 
     async def truth(self) -> list[Message]:
         """What the log says was said, found by applying it from its beginning."""
         log = self._open_log()
         await log.open()
         try:
-            return await said_in(log)
+            said: dict[int, bytes] = {}
+            async for _, published in replay(log.read, RoomState(name=ROOM)):
+                said |= dict(published)
+            return [_decoder.decode(line) for line in said.values()]
         finally:
             await log.close()
 
@@ -96,18 +103,14 @@ async def on_sqlite(folder: Path, hubs: int) -> AsyncIterator[Network]:
         await hub.kill()
 
 
-FLAGS: Final = ("--hop-limit", "0", "--lease", "20", "--history", "5")
-
-
-async def said_in(log: Log) -> list[Message]:
-    """Every message of the room, as the rules make them from the log's entries."""
-    state, said = RoomState(name=ROOM), {}
-    state.floor.hop_limit = 0
-    state.floor.lease = 20.0
-    while entries := await log.read(ROOM, state.applied):
-        for position, entry in entries:
-            for effect in room.apply(state, entry):
-                if isinstance(effect, Publish | Rewrite):
-                    said[effect.message.seq] = effect.message
-            state.applied = position
-    return list(said.values())
+@asynccontextmanager
+async def on_nats(folder: Path, hubs: int) -> AsyncIterator[Network]:
+    """Hubs that share a log on a nats-server of their own."""
+    async with nats_server(folder / "nats") as server:
+        names = [f"hub{number}" for number in range(1, hubs + 1)]
+        processes = [HubProcess(folder / name, (*FLAGS, "--log", server.url, "--hub-name", name)) for name in names]
+        try:
+            yield Network(processes, lambda: server.log("reckoner"), server)
+        finally:
+            for process in processes:
+                await process.kill()

@@ -78,7 +78,8 @@ async def one_run(seed: int, folder: Path, networks: Networks, hubs: int = 1) ->
 async def _witness(hub: HubProcess) -> list[Message]:
     """What one who joins at the end is sent; a hub that was killed last has the room open again by it."""
     seen: list[Message] = []
-    async with asyncio.timeout(30), Link(hub.url, Join(name="Witness", role="observer", after=0)) as link:
+    witness = Join(name=f"Witness at {hub.folder.name}", role="observer", after=0)
+    async with asyncio.timeout(30), Link(hub.url, witness) as link:
         async for frame in link:
             if isinstance(frame, Message):
                 seen.append(frame)
@@ -101,7 +102,7 @@ async def _client(name: str, seed: int, network: Network, stack: AsyncExitStack)
 async def _talk_through(dice: random.Random, clients: list[Client], network: Network, outcome: Outcome) -> None:
     humans = [client for client in clients if client.role == "moderator"]
     talking = [asyncio.create_task(client.talk(MESSAGES)) for client in humans]
-    faults = Faults(dice, clients, network.hubs, outcome.faults)
+    faults = Faults(dice, clients, network, outcome.faults)
     try:
         for _ in range(FAULTS):
             await asyncio.sleep(dice.random() * 0.08)
@@ -118,10 +119,9 @@ async def _talk_through(dice: random.Random, clients: list[Client], network: Net
 class Faults:
     """Makes one fault after the other; those that last are ended in the background."""
 
-    def __init__(
-        self, dice: random.Random, clients: list[Client], hubs: list[HubProcess], counted: Counter[str]
-    ) -> None:
-        self._dice, self._clients, self._hubs, self._counted = dice, clients, hubs, counted
+    def __init__(self, dice: random.Random, clients: list[Client], network: Network, counted: Counter[str]) -> None:
+        self._dice, self._clients, self._hubs, self._counted = dice, clients, network.hubs, counted
+        self._broker = network.broker
         self._lasting: set[asyncio.Task[None]] = set()
         self._kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
             "reset": (3, self._reset),
@@ -133,6 +133,8 @@ class Faults:
             "hub killed": (2, self._kill),
             "hub stopped": (1, self._stop),
         }
+        if self._broker is not None:
+            self._kinds["nats-server killed"] = (1, self._kill_broker)
 
     async def one(self) -> None:
         """Whatever the dice say."""
@@ -205,6 +207,12 @@ class Faults:
         hub = self._dice.choice(self._hubs)
         await hub.kill()
         await hub.start()
+
+    async def _kill_broker(self) -> None:
+        assert self._broker is not None
+        await self._broker.kill()
+        await asyncio.sleep(self._dice.random() * 0.3)
+        await self._broker.start()
 
     async def _stop(self) -> None:
         hub = self._dice.choice(self._hubs)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from palaver.core.message import Message
-from tests.chaos.hubs import on_sqlite
+from tests.chaos.hubs import on_nats, on_sqlite
 from tests.chaos.party import Client
 from tests.chaos.proxy import FaultyProxy
 from tests.chaos.run import Outcome, one_run, reckon
@@ -21,6 +21,17 @@ async def test_random_faults_lose_double_and_reorder_nothing(seed: int, tmp_path
     assert outcome.broken == []
     assert outcome.acknowledged >= 36
     assert sum(outcome.faults.values()) > 14
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("seed", [2, 5])
+async def test_random_faults_of_two_hubs_and_their_broker_lose_double_and_reorder_nothing(
+    seed: int, tmp_path: Path
+) -> None:
+    """Members move between the hubs as these die; nats-server is killed too."""
+    outcome = await one_run(seed, tmp_path, on_nats, hubs=2)
+    assert outcome.broken == []
+    assert outcome.acknowledged >= 36
 
 
 def _client(name: str, seen: list[Message], acknowledged: dict[str, int]) -> Client:
