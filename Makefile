@@ -37,6 +37,8 @@ bench: install
 	$(BIN)/python benchmarks/pause.py
 	$(BIN)/python benchmarks/conversations.py
 	$(BIN)/python benchmarks/chaos.py
+	$(BIN)/python benchmarks/chaos.py --log nats
+	$(BIN)/python benchmarks/fuzz_frames.py
 	$(BIN)/python benchmarks/restart.py
 
 docs: install

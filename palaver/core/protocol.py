@@ -19,6 +19,9 @@ MAX_FRAME: Final = 256 * 1024
 """Largest frame in bytes that the hub reads."""
 MAX_CONTENT: Final = 64 * 1024
 MAX_NAME: Final = 64
+MAX_DEPTH: Final = 32
+"""Objects and lists within each other that a message's `meta` may have: what one program can just read, another that
+is deeper in its stack cannot."""
 MAX_TOKEN: Final = 4096
 
 Id = Annotated[str, msgspec.Meta(max_length=128)]
@@ -360,9 +363,12 @@ def encode(frame: FromMember | HubFrame) -> bytes:
 def decode_member(raw: str | bytes) -> MemberFrame:
     """A member's frame; raises `ProtocolError` that says what does not fit."""
     try:
-        return _member_decoder.decode(raw)
+        frame = _member_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(_explain(error)) from error
+    if isinstance(frame, Say) and frame.meta and _depth(frame.meta, MAX_DEPTH + 1) > MAX_DEPTH:
+        raise ProtocolError(f"meta is nested more than {MAX_DEPTH} deep: say it flatter")
+    return frame
 
 
 def decode_join(raw: str | bytes) -> Join:
@@ -380,6 +386,14 @@ def decode_hub(raw: str | bytes) -> HubFrame:
         return _hub_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(_explain(error)) from error
+
+
+def _depth(value: Any, most: int) -> int:
+    """How deep lists and objects lie within each other; looks no further than `most`."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if most <= 1:
+        return 1
+    return 1 + max((_depth(one, most - 1) for one in inside if isinstance(one, dict | list)), default=0)
 
 
 def tidy_name(name: str) -> str:

@@ -52,6 +52,7 @@ from palaver.core.protocol import (
     Status,
     Welcome,
     decode_hub,
+    decode_member,
     encode,
 )
 from palaver.participants import endings
@@ -218,6 +219,7 @@ class Link:
         body = encode(frame)
         if len(body) > MAX_FRAME:
             raise ProtocolError(f"the frame has over {MAX_FRAME} bytes: say less, or with less meta")
+        decode_member(body)  # what the hub cannot read it cannot answer by its id: whoever said it would wait for ever
         async with self._slots:
             while True:
                 answer = await self._answer(frame.id, body)

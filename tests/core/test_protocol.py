@@ -44,6 +44,7 @@ def test_frames_survive_the_wire_with_their_type_first(frame: Say | Pass | Ack) 
         ('{"type":"floor_request","urgency":2}', "urgency"),
         (b"\xff\xfe", ""),
         ("[" * 5000, ""),
+        ('{"type":"message","content":"x","meta":{"a":' + "[" * 32 + "]" * 32 + "}}", "nested more than 32 deep"),
         ('{"type":"message","content":"' + "x" * (MAX_CONTENT + 1) + '"}', "length"),
     ],
 )
@@ -52,6 +53,12 @@ def test_what_does_not_fit_is_refused_by_name(raw: str | bytes, problem: str) ->
     with pytest.raises(ProtocolError) as raised:
         decode_member(raw)
     assert problem in str(raised.value)
+
+
+def test_meta_may_be_nested_as_deep_as_it_says() -> None:
+    """And no deeper: near Python's limit the hub could read what its own restart, or a client, could not."""
+    deepest = '{"type":"message","content":"x","meta":{"a":' + "[" * 31 + "]" * 31 + "}}"
+    assert isinstance(decode_member(deepest), Say)
 
 
 def test_a_join_comes_back_tidied() -> None:
