@@ -250,6 +250,10 @@ class Hub:
             host.outbox.reply(session, told)
         return False
 
+    def has_room(self) -> bool:
+        """Whether the log has no more to do than it should."""
+        return self._log.has_room()
+
     async def flow(self) -> None:
         """Wait while the log has more to do than it should: what a reader awaits before it reads on."""
         await self._log.room_made()

@@ -38,6 +38,10 @@ class Log(Protocol):
         """Hand an entry over, without waiting. Its room's listener gets it when it is durable."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether fewer entries wait than the log wants to hold."""
+        ...
+
     async def room_made(self) -> None:
         """Return once fewer entries wait than the log wants to hold: what a reader awaits before it reads on."""
         ...

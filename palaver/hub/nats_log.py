@@ -177,6 +177,10 @@ class NatsLog:
         if (tail := self._tails.get(room)) is not None:
             tail.listener.refused(entries, reason)
 
+    def has_room(self) -> bool:
+        """Whether readers need not wait."""
+        return self._outgoing.has_room()
+
     async def room_made(self) -> None:
         """Return at once unless too much waits for its confirmation."""
         await self._outgoing.room_made()

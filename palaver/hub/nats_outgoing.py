@@ -90,6 +90,10 @@ class Outgoing:
             self._room.clear()
         self._to_send.put_nowait(block)
 
+    def has_room(self) -> bool:
+        """Whether no more waits than should."""
+        return self._room.is_set()
+
     async def room_made(self) -> None:
         """Return at once unless too much waits."""
         if not self._room.is_set():

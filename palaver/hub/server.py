@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -21,6 +21,7 @@ from palaver import __version__
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.protocol import MAX_FRAME, Close, Error, Join, System, decode_join, encode
 from palaver.hub.auth import Auth, Denied, Rights
+from palaver.hub.connection import Connection
 from palaver.hub.host import Refused, RoomHost
 from palaver.hub.hub import Hub
 from palaver.hub.legacy import decode_registration
@@ -39,7 +40,7 @@ SUBPROTOCOL: Final = Subprotocol("palaver")
 _TOKEN_IN_SUBPROTOCOL: Final = "palaver.token."
 
 
-class Arrival(ServerConnection):
+class Arrival(Connection):
     """A connection that the gate counts from its first byte, also while it is not yet a websocket."""
 
     def __init__(self, gate: Gate, *arguments: Any, **options: Any) -> None:
@@ -73,16 +74,20 @@ class Door:
     """One listening hub: connections in, sessions on the hub."""
 
     def __init__(self, hub: Hub, auth: Auth, gate: Gate) -> None:
-        self._hub = hub
+        self.hub = hub
         self._auth = auth
         self._gate = gate
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def _end(self, connection: ServerConnection, code: Close, reason: str) -> None:
         """Close from outside the connection's own task."""
-        task = asyncio.get_running_loop().create_task(_turn_away(connection, code, reason))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self.own(_turn_away(connection, code, reason))
+
+    def own(self, work: Coroutine[None, None, None]) -> None:
+        """Let a piece of work go on by itself."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def handle(self, connection: ServerConnection) -> None:
         """One connection from its first frame to its end."""
@@ -91,7 +96,7 @@ class Door:
         connection.request, connection.response = _SPENT, None  # a few KiB each that nobody needs any more
         try:
             session, join = await self._registration(arrival, offered)
-            host = await self._hub.join(session, join)
+            host = await self.hub.join(session, join)
             arrival.joined()
         except ConnectionClosed:
             return
@@ -106,9 +111,9 @@ class Door:
             return
         reason = "connection lost"
         try:
-            reason = await self._read(connection, session, host)
+            reason = await self._read(arrival, session, host)
         finally:
-            self._hub.leave(host, session, session.closed[1] if session.closed else reason)
+            self.hub.leave(host, session, session.closed[1] if session.closed else reason)
 
     async def _registration(self, connection: Arrival, offered: str | None) -> tuple[Session, Join]:
         limit = self._gate.limits.join_seconds
@@ -152,15 +157,16 @@ class Door:
             rights = self._auth.rights_of(join.token)
             rights.check(join)
         except Denied as denied:
-            self._hub.metrics.denied.labels(denied.why).inc()
+            self.hub.metrics.denied.labels(denied.why).inc()
             where = f"{join.name} ({join.role}) in {join.room}"
             logger.warning("%s was not let in from %s: %s", where, connection.address, denied)
             raise _Turned(Close.ACCESS_DENIED, str(denied), legacy=legacy) from denied
         return rights
 
-    async def _read(self, connection: ServerConnection, session: Session, host: RoomHost) -> str:
+    async def _read(self, connection: Connection, session: Session, host: RoomHost) -> str:
         """Read until the connection ends; returns why. Nobody else is waited for."""
-        hub = self._hub
+        hub = self.hub
+        connection.hand_over(_Reader(self, host, session, connection))
         try:
             while True:
                 raw = await connection.recv(decode=False)
@@ -175,6 +181,30 @@ class Door:
             if closed.rcvd is not None and closed.rcvd_then_sent:
                 return "left"
             return "connection lost"
+
+
+class _Reader:
+    """Takes the frames of one connection that need no task."""
+
+    __slots__ = ("_connection", "_door", "_host", "_session")
+
+    def __init__(self, door: Door, host: RoomHost, session: Session, connection: Connection) -> None:
+        self._door, self._host, self._session, self._connection = door, host, session, connection
+
+    def take(self, raw: bytes) -> bool:
+        if self._session.closed is not None:  # sent away; what it still says while it hangs up is not heard
+            return True
+        return self._door.hub.receive(self._host, self._session, raw) is None
+
+    def has_room(self) -> bool:
+        return self._door.hub.has_room()
+
+    def on_full(self) -> None:
+        self._door.own(self._read_on())
+
+    async def _read_on(self) -> None:
+        await self._door.hub.flow()
+        self._connection.read_on()
 
 
 class _Turned(Exception):

@@ -178,6 +178,10 @@ class SqliteLog:
         self._busy += 1
         self._jobs.put(job)
 
+    def has_room(self) -> bool:
+        """Whether readers need not wait."""
+        return self._room_made.is_set()
+
     async def room_made(self) -> None:
         """Return at once unless too much waits for its commit."""
         if not self._room_made.is_set():
