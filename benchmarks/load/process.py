@@ -104,6 +104,7 @@ def _script(*arguments: str) -> Starter:
 def _palaver(directory: Path, cpus: set[int]) -> Hub:
     command = [sys.executable, str(HERE.parent / "server.py"), "--host", "127.0.0.1", "--port", "0"]
     command += ["--data-dir", str(directory / "data"), "--transcripts", str(directory / "transcripts")]
+    command += ["--max-frame-rate", "0"]  # the speakers are floods
     command += ["--max-frame-rate", "0", "--max-unjoined", "0"]  # the generator stands for many, and floods on purpose
     return Hub(command, directory, cpus)
 
