@@ -28,14 +28,20 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         self._proposed: set[str] = set()
         self._alive: dict[int, float] = {}
+        self._is_closed = False
 
     def sign_of_life(self, turn: int) -> None:
         """The holder of this turn streams: its lease begins anew."""
         self._alive[turn] = self._clock()
 
     def settled(self, key: str) -> None:
-        """A proposal came back from the log, or was refused by it."""
+        """A proposal came back from the log."""
         self._proposed.discard(key)
+
+    def refused(self, key: str) -> None:
+        """The log could not take a proposal: it is made again in a while, if it is still due."""
+        self._proposed.discard(key)
+        self._loop.call_later(LATER, self.watch)
 
     def watch(self) -> None:
         """Set the timer for the next deadline."""
@@ -43,7 +49,7 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
         due = [self._postponed(moment, key) for moment, key in self._open()]
-        if due:
+        if due and not self._is_closed:
             self._timer = self._loop.call_later(max(0.0, min(due) - self._clock()), self._due)
 
     def _open(self) -> list[tuple[float, str]]:
@@ -77,5 +83,6 @@ class Deadlines:
 
     def close(self) -> None:
         """Stop."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()

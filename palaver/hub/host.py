@@ -24,27 +24,24 @@ from palaver.core.effects import (
     Rewrite,
     Silence,
 )
-from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joined, Left, Logged
+from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, Joined, Left, Logged
 from palaver.core.message import Message, Role, key_of, timestamp
 from palaver.core.notices import nack
 from palaver.core.protocol import (
     Ack,
-    Cancelled,
     Close,
     Command,
     Delta,
     Event,
     Nack,
-    Pass,
     Say,
-    Status,
     Streamed,
     Welcome,
     encode,
 )
 from palaver.core.state import RoomState, encode_state
 from palaver.core.steering import names
-from palaver.hub import traced
+from palaver.hub import sent_again, traced
 from palaver.hub.audit import AuditLog
 from palaver.hub.catch_up import CatchUp
 from palaver.hub.deadlines import Deadlines
@@ -58,10 +55,6 @@ logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY: Final = 20_000
 """Entries between two snapshots: a restart replays no more than so many."""
-AGAIN: Final = (Left, HubStarted, HubBack, Pass, Cancelled, Status)
-"""What nobody would send again: the hub does, until the log takes it."""
-MOST_AGAIN: Final = 1000
-"""Frames of a room that may wait so, beside those of members who have left."""
 
 
 class Refused(Exception):
@@ -110,7 +103,7 @@ class RoomHost:
         self._floor_changed = False
         self._unsaved = 0
         self._called_lost: set[str] = set()
-        self._again = 0
+        self._sent_again = sent_again.SentAgain(log)
         self._life = secrets.token_hex(4)
         self._count = 0
 
@@ -241,10 +234,12 @@ class RoomHost:
             session = self.outbox.sessions.get(entry.session)
             if isinstance(entry.frame, Joined):
                 self._turn_away(entry.id, Close.LOG_UNAVAILABLE, f"the log is unavailable: {reason}")
-            elif isinstance(entry.frame, Elapsed | HubLost):
-                self._settle(entry.frame)
-            elif isinstance(entry.frame, AGAIN):
-                self._send_again(entry)
+            elif isinstance(entry.frame, Elapsed):
+                self._deadlines.refused(entry.frame.key)
+            elif isinstance(entry.frame, HubLost):
+                self._called_lost.discard(entry.frame.hub)
+            elif isinstance(entry.frame, sent_again.KINDS):
+                self._sent_again.put(entry)
             elif session is not None and isinstance(entry.frame, Say | Command):
                 refusal = nack(self.state, entry.frame.id, "unavailable", f"the log is unavailable: {reason}", 1.0)
                 self._metrics.nack(refusal.code)
@@ -269,15 +264,6 @@ class RoomHost:
             names=names(self.state),
             answer=answer,
         )
-
-    def _send_again(self, entry: Entry) -> None:
-        if self._again < MOST_AGAIN or isinstance(entry.frame, Left):
-            self._again += 1
-            self._loop.call_later(1.0, self._append_again, entry)
-
-    def _append_again(self, entry: Entry) -> None:
-        self._again -= 1
-        self._log.append(entry)
 
     def _perform(self, effect: Effect, published: list[tuple[Message, bytes]]) -> None:
         match effect:
@@ -399,5 +385,6 @@ class RoomHost:
     async def close(self) -> None:
         """Stop timers and catching up; keep a snapshot."""
         self._deadlines.close()
+        self._sent_again.close()
         await self.catching_up.close()
         self.save()

@@ -104,6 +104,8 @@ class Hub:
             await asyncio.gather(self._sweeping, return_exceptions=True)
         for host in self.rooms.values():
             await host.close()
+        if self._transcripts is not None:
+            await self._transcripts.settled()
         await self._log.close()
         if self._transcripts is not None:
             await self._transcripts.close()

@@ -74,6 +74,7 @@ class NatsLog:
         self._handed: dict[str, list[Entry]] = {}
         self._telling: list[Streamed] = []
         self._flushing = False
+        self._can_follow = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._archive: NatsArchive
         self._identity = ""
@@ -109,16 +110,16 @@ class NatsLog:
 
     async def _made_up(self) -> None:
         """A new connection: hear all that is to be heard, read what was missed, then send what is not confirmed."""
+        self._quiet()  # of an attempt that came to nothing
         self._check(*await make_streams(self._broker, self._names))
         await self._followers.open()
         await self._outgoing.open()
         await self._peers.open()
         await self._broker.subscribe(self._names.texts, self._hear_text)
-        for room, tail in list(self._tails.items()):
-            await self._follow(room, tail)
-        for tail in list(self._tails.values()):
-            if tail.follower is not None:
-                await tail.follower.caught_up.wait()
+        self._can_follow = True  # rooms that are opened from here on follow by themselves
+        followed = [await self._follow(room, tail) for room, tail in list(self._tails.items())]
+        for follower in followed:
+            await follower.caught_up.wait()
         await self._outgoing.send_again()
 
     def _check(self, identity: str, last: int) -> None:
@@ -135,6 +136,7 @@ class NatsLog:
             tail.follower = None
 
     def _quiet(self) -> None:
+        self._can_follow = False
         self._followers.close()
         self._outgoing.close()
         self._peers.close()
@@ -190,7 +192,7 @@ class NatsLog:
     def tail(self, room: str, after: int, listener: Listener) -> None:
         """From now on, pass on what becomes durable in `room` above a position."""
         tail = self._tails[room] = _Tail(after, listener)
-        if self._broker.is_up:
+        if self._can_follow:
             self._spawn(self._follow_or_lose(room, tail))
 
     def untail(self, room: str) -> None:
@@ -205,7 +207,7 @@ class NatsLog:
         except LogUnavailable as error:
             self._broker.lose(str(error))
 
-    async def _follow(self, room: str, tail: _Tail) -> None:
+    async def _follow(self, room: str, tail: _Tail) -> Follower:
         def take(number: int, message: "Msg") -> None:
             entries = [(position, entry) for position, entry in _entries(number, message) if position > tail.after]
             if ident := (message.headers or {}).get("Nats-Msg-Id"):
@@ -215,7 +217,9 @@ class NatsLog:
                 tail.listener.take(entries)
 
         first = max(1, tail.after // PLACES)
-        tail.follower = await self._followers.follow(self._names.log, self._names.entries(room), first, take)
+        follower = await self._followers.follow(self._names.log, self._names.entries(room), first, take)
+        tail.follower = follower
+        return follower
 
     async def read(self, room: str, after: int, limit: int = 10_000) -> list[tuple[int, Entry]]:
         """Entries above `after`, whole messages, in order."""

@@ -25,6 +25,8 @@ MOST_WAITING: Final = 2048
 """Entries handed over but not confirmed, above which readers are asked to wait."""
 MOST_BYTES: Final = 512 * 1024
 """The same in bytes; no block is larger unless a single entry is (a server takes 1 MiB)."""
+HEADERS: Final = 1024
+"""Bytes of a message that are not the block."""
 UNCONFIRMED: Final = 10.0
 """Seconds without a confirmation after which a connection is given up."""
 
@@ -127,7 +129,9 @@ class Outgoing:
     async def _send(self) -> None:
         while True:
             block = await self._to_send.get()
-            if block.number in self._blocks:
+            if len(block.body) + HEADERS > self._broker.client.max_payload:
+                self._refuse(block, f"{len(block.body)} bytes are more than the server takes in one message")
+            elif block.number in self._blocks:
                 block.sent_at = time.monotonic()
                 await self._broker.publish(
                     self._subject(block.room),

@@ -1,7 +1,6 @@
 """The other hubs of a log, as they are heard: each says once a second that it is there."""
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from palaver.core.errors import LogUnavailable
@@ -23,15 +22,19 @@ class Peers:
         self._broker = broker
         self._subject = subject
         self._hub = hub
-        self._lease = lease
-        self._heard: dict[str, float] = {}
-        self._since = time.monotonic()
+        self._interval = min(BEAT, lease / 4)
+        self._most = lease / self._interval
+        self._beats = 0
+        """Our own signs of life. Silence of others is counted in them, not in seconds: a hub that was itself stopped
+        blames nobody."""
+        self._heard: dict[str, int] = {}
+        self._since = 0
         self._has_name = False
         self._beating: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """A new connection. What was missed while there was none says nothing about anybody."""
-        self._since = time.monotonic()
+        self._since = self._beats
         await self._broker.subscribe(self._subject, self._hear)
         if self._has_name:
             await self._broker.subscribe(f"{self._subject}.{self._hub}", self._answer)
@@ -61,18 +64,19 @@ class Peers:
 
     def is_alive(self, hub: str) -> bool:
         """Whether this hub was heard of within its lease, as far as we could hear."""
-        now = time.monotonic()
-        return not self._broker.is_up or now - max(self._heard.get(hub, 0.0), self._since) < self._lease
+        silent = self._beats - max(self._heard.get(hub, 0), self._since)
+        return not self._broker.is_up or silent <= self._most
 
     async def _beat(self) -> None:
         while True:
             await self._broker.publish(self._subject, self._hub.encode())
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self._interval)
+            self._beats += 1
 
     async def _hear(self, message: "Msg") -> None:
         hub = message.data.decode(errors="replace")
         if hub != self._hub:
-            self._heard[hub] = time.monotonic()
+            self._heard[hub] = self._beats
 
     async def _answer(self, message: "Msg") -> None:
         await message.respond(self._hub.encode())

@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 PAGE: Final = 1000
 TOGETHER: Final = 0.25
 """Seconds that lines wait for company. A crash loses none: what is missing is added when the room opens again."""
+PATIENCE: Final = 0.5
+"""Seconds that a room waits for its files when it is opened."""
+GOODBYE: Final = 5.0
+"""Seconds that a hub which stops waits for files that are still behind."""
 Fetch = Callable[[int, int], Awaitable[list[Message]]]
 """Messages of a room above a `seq`, at most so many."""
 
@@ -30,6 +34,9 @@ class Transcripts:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: set[str] = set()
         self._waiting: dict[str, list[tuple[Message, bytes]]] = {}
+        self._held_back: dict[str, list[tuple[Message, bytes]]] = {}
+        self._rewritten: dict[str, list[Message]] = {}
+        self._opening: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="palaver-transcripts", daemon=True)
         self._thread.start()
 
@@ -38,7 +45,39 @@ class Transcripts:
         return self._folder / f"{room}.jsonl"
 
     async def open(self, room: str, fetch: Fetch) -> None:
-        """Make the files agree with the archive: another conversation's are moved aside, what is missing is added."""
+        """Make the files agree with the archive: another conversation's are moved aside, what is missing is added.
+
+        Where much is missing nobody waits for it: it goes on beside, and what is published meanwhile comes after it.
+        Raises `LogUnavailable` where the archive cannot be read.
+        """
+        self._held_back[room] = []
+        task = asyncio.get_running_loop().create_task(self._open(room, fetch))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+        if done:
+            task.result()
+        else:
+            task.add_done_callback(lambda task: self._opened_late(room, task))
+
+    def _opened_late(self, room: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken.add(room)
+            logger.error("transcript %s cannot be continued, left as it is: %s", self.path(room), error)
+
+    async def _open(self, room: str, fetch: Fetch) -> None:
+        last = 0
+        try:
+            last = await self._bring_up(room, fetch)
+        finally:
+            held = self._held_back.pop(room)
+            if held := [pair for pair in held if pair[0].seq > last]:
+                self.write(room, held)
+            for message in self._rewritten.pop(room, ()):
+                self.rewrite(room, message)
+
+    async def _bring_up(self, room: str, fetch: Fetch) -> int:
+        """Add what the files lack; the last `seq` that they hold then."""
         first = await fetch(0, 1)
         last = await asyncio.to_thread(self._resume, room, first[0] if first else None)
         if last and not await fetch(last - 1, 1):
@@ -50,11 +89,18 @@ class Transcripts:
             )
             last = 0
         while page := await fetch(last, PAGE):
-            self.write(room, [(message, to_line(message)) for message in page])
+            self._write(room, [(message, to_line(message)) for message in page])
             last = page[-1].seq
+        return last
 
     def write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
         """Append messages, in order, each with its JSON, together with what else comes within a moment."""
+        if room in self._held_back:
+            self._held_back[room].extend(messages)
+        else:
+            self._write(room, messages)
+
+    def _write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_later(TOGETHER, self._flush)
         self._waiting.setdefault(room, []).extend(messages)
@@ -66,11 +112,22 @@ class Transcripts:
 
     def rewrite(self, room: str, message: Message) -> None:
         """Replace a message: its old text must not stay."""
+        if room in self._held_back:
+            self._rewritten.setdefault(room, []).append(message)
+            return
         self._flush()
         self._jobs.put(lambda: self._replace(room, message))
 
+    async def settled(self) -> None:
+        """Return when the files of all rooms agree with the archive, or after some seconds."""
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=GOODBYE)
+
     async def close(self) -> None:
         """Write what is left."""
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         self._flush()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)

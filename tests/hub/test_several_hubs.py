@@ -289,7 +289,7 @@ async def test_the_floor_goes_on_when_a_hub_is_lost(nats: NatsServer, tmp_path: 
         url, dying = await stack.enter_async_context(
             hub_process(tmp_path, "--log", nats.url, "--hub-name", "dying", "--policy", "round_robin")
         )
-        living = await stack.enter_async_context(hub_on(nats, "living", lease=1.5))
+        living = await stack.enter_async_context(hub_on(nats, "living", lease=2.0))
         bot = await stack.enter_async_context(joined(url, "Bot", "model", session="s"))
         other = await stack.enter_async_context(joined(living.url, "Other", "model"))
         ann = await stack.enter_async_context(joined(living.url, "Ann"))
@@ -311,7 +311,7 @@ async def test_a_hub_that_was_only_cut_off_says_that_its_members_are_there(nats:
     """It reads its own loss in the log; nobody has to connect again."""
     async with (
         hub_on(nats, "silent") as silent,
-        hub_on(nats, "other", lease=1.0) as other,
+        hub_on(nats, "other", lease=2.0) as other,
         joined(silent.url, "Bob", "observer") as bob,
         joined(other.url, "Ann") as ann,
     ):
