@@ -4,12 +4,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from palaver.core.message import Message
+from palaver.core.prompt import seen_by
 from palaver.models.engine.request import Outcome, Request
 from palaver.models.engine.sampling import Sampling
 from palaver.models.hf import HFModel, LocalWeights, load
@@ -182,6 +186,38 @@ def test_greedy_replies_from_the_cache_are_those_of_a_full_computation(
     for change, text in [(_say, "start"), *changes]:
         change(talk, text)
         reference.compare(talk, cache_key=f"property {number % 3}")
+
+
+NAMES = ("Ada", "Sage", "Tinker")
+EVENTS = st.one_of(
+    st.tuples(st.just("say"), st.sampled_from(NAMES), st.none() | st.sampled_from(NAMES)),
+    st.tuples(st.just("redact"), st.integers(0, 9), st.none()),
+    st.tuples(st.just("persona"), st.sampled_from(NAMES[1:]), st.none()),
+)
+WORDS = st.text(alphabet="tea and<|m_d>é", min_size=1, max_size=20)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.tuples(EVENTS, WORDS), min_size=1, max_size=5))
+def test_rooms_with_whispers_redactions_and_new_personas_are_answered_as_by_a_full_computation(
+    reference: "Reference", events: list[tuple[tuple[str, Any, str | None], str]]
+) -> None:
+    """Two personas on one set of weights, each with its own view of the room and its own cache."""
+    room: list[Message] = []
+    personas = dict.fromkeys(NAMES[1:], "You talk.")
+    for (kind, which, to), text in [(("say", "Ada", None), "tea?"), *events]:
+        match kind:
+            case "say":
+                said = {"sender": which, "to": None if to == which else to, "content": text}
+                room.append(Message(room="main", seq=len(room) + 1, id="", role="model", timestamp="", **said))
+            case "redact":
+                room = [msgspec.structs.replace(each, redacted="x") if each.seq == which + 1 else each for each in room]
+            case "persona":
+                personas[which] = f"You are {text}."
+        for name, persona in personas.items():
+            prompt = seen_by(name, room, persona=persona, history=5, names=NAMES)
+            if prompt.messages[-1]["role"] == "user":
+                reference.compare(cast(list[ChatMessage], prompt.messages), cache_key=name)
 
 
 class Reference:
