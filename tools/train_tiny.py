@@ -1,11 +1,13 @@
 """Make the tiny model: tokenizer and weights from the grammar's corpus, then its figures.
 
-    python tools/train_tiny.py --seed 7 --minutes 18 --out palaver/models/tiny
+    python tools/train_tiny.py --seed 7 --threads 1 --out palaver/models/tiny
 
-The same seed, steps and threads give the same weights; `--minutes` stops by the clock and so does not.
+Stages with warm restarts of the rates (Loshchilov and Hutter 2017), each on a corpus of its own. The same seed, steps
+and threads give the same weights on the same kind of processor.
 """
 
 import argparse
+import copy
 import itertools
 import json
 import math
@@ -33,6 +35,8 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 TOKENS_PER_STEP, DRILL_ROUNDS = 2048, 40
+STAGES = (3000, 1200, 1500)
+"""Steps of each stage."""
 MUON_RATE, ADAM_RATE = 2e-3, 3e-3
 
 
@@ -160,23 +164,17 @@ def rate(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))))
 
 
-def train(
-    model: LlamaForCausalLM, corpus: Iterator[tuple[Tensor, Tensor]], *, steps: int | None, minutes: float
-) -> dict[str, float]:
-    """Until `steps` are done or, where there are none, the `minutes` are over; returns what it took."""
+def train(model: LlamaForCausalLM, corpus: Iterator[tuple[Tensor, Tensor]], steps: int) -> dict[str, float]:
+    """One stage; returns what it took."""
     model.train()
-    pair, started, tokens, smooth, step, progress = optimizers(model), time.monotonic(), 0, 0.0, 0, 0.0
-    for step, (ids, weights) in enumerate(corpus):
-        elapsed = time.monotonic() - started
-        progress = step / steps if steps else elapsed / (60 * minutes)
-        if progress >= 1:
-            break
+    pair, started, tokens, smooth = optimizers(model), time.monotonic(), 0, 0.0
+    for step, (ids, weights) in enumerate(itertools.islice(corpus, steps)):
         loss = loss_of(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, full in zip(pair, (MUON_RATE, ADAM_RATE), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = full * rate(step, progress)
+                group["lr"] = full * rate(step, step / steps)
             optimizer.step()
             optimizer.zero_grad()
         tokens += ids.numel()
@@ -184,7 +182,8 @@ def train(
         if step % 100 == 0:
             speed = tokens / (time.monotonic() - started)
             print(f"step {step:5d}  loss {smooth:.3f}  {tokens / 1e6:.1f} M tokens  {speed:,.0f}/s", flush=True)
-    return {"steps": step, "tokens": tokens, "minutes": (time.monotonic() - started) / 60, "loss": smooth}
+    minutes, core_minutes = (time.monotonic() - started) / 60, time.process_time() / 60
+    return {"steps": steps, "tokens": tokens, "loss": smooth, "minutes": minutes, "core_minutes_so_far": core_minutes}
 
 
 def create(seed: int) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
@@ -202,7 +201,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: pathl
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True, temperature=0.7
     )
-    model.half().save_pretrained(out)
+    copy.deepcopy(model).half().save_pretrained(out)
     tokenizer.save_pretrained(out, save_jinja_files=False)
 
 
@@ -211,8 +210,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=OUT, help="folder of the checkpoint (default: %(default)s)")
     parser.add_argument("--start", type=pathlib.Path, help="go on from this checkpoint instead of from nothing")
     parser.add_argument("--seed", type=int, default=7, help="of the weights and the corpus (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=18, help="training time (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="train so many steps instead of by the clock")
+    parser.add_argument("--steps", type=int, nargs="+", default=STAGES, help="of each stage (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of torch (default: all cores)")
     parser.add_argument("--samples", type=int, default=200, help="replies measured of each kind (default: %(default)s)")
     options = parser.parse_args(argv)
@@ -221,10 +219,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     tokenizer, model = load(options.start) if options.start else create(options.seed)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
-    corpus = batches(Encoder(tokenizer), options.seed + 1, drills=0 if options.start else DRILL_ROUNDS)
-    took = train(model, corpus, steps=options.steps, minutes=options.minutes)
-    save(model, tokenizer, options.out)
-    print(json.dumps(took))
+    encoder = Encoder(tokenizer)
+    for stage, steps in enumerate(options.steps):
+        drills = 0 if stage or options.start else DRILL_ROUNDS
+        took = train(model, batches(encoder, options.seed + 1 + stage, drills=drills), steps)
+        save(model, tokenizer, options.out)
+        print(f"stage {stage + 1}: {json.dumps(took)}", flush=True)
     if options.samples:
         print(json.dumps(measure(options.out, options.samples, seed=options.seed + 2), indent=1))
 
