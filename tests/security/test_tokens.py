@@ -1,11 +1,13 @@
 """Signed tokens: what each opens, how long, and what is refused with which words."""
 
 import base64
+import hmac
 import json
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -18,10 +20,11 @@ from palaver.cli import main
 from palaver.core.errors import ConfigError
 from palaver.core.message import Role
 from palaver.core.protocol import Close
+from palaver.hub.auth import SharedSecret
 from palaver.hub.tokens import ALGORITHM, AUDIENCE, ISSUER, SignedTokens, auth_of
 from tests.hubs import RunningHub, joined, running, stranger
 
-SECRET = "0123456789abcdef0123456789abcdef"
+SECRET = "0123456789abcdef" * 4
 TOKENS = SignedTokens(SECRET)
 
 
@@ -110,7 +113,7 @@ WRONG = {
     "name that cannot be": (lambda: forged(sub="system"), "for nobody"),
     "no algorithm": (_without_signature, "not signed with HS256"),
     "RS256": (_signed_as_rs256, "not signed with HS256"),
-    "HS512": (lambda: forged(algorithm="HS512", key=SECRET * 2), "not signed with HS256"),
+    "HS512": (lambda: forged(algorithm="HS512"), "not signed with HS256"),
     "other secret": (lambda: forged(key="another secret of thirty-two bytes"), "signed with another secret"),
     "changed": (lambda: token("observer")[:-20] + token()[-20:], "another secret"),
 }
@@ -197,6 +200,21 @@ async def test_shared_secrets_work_beside_signed_tokens() -> None:
             pass
         assert "not for moderator" in await refused(hub, "for all")
         assert "missing" in await refused(hub, None, "Eve", "observer")
+
+
+def test_shared_secrets_are_all_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+
+    def note(given: bytes, secret: bytes) -> bool:
+        compared.append(secret)
+        return hmac.compare_digest(given, secret)
+
+    monkeypatch.setattr("palaver.hub.auth.hmac", SimpleNamespace(compare_digest=note))
+    shared = SharedSecret("for all", moderator="for moderators", own="for us")
+    for given in ("for us", "for moderators", "for all"):
+        compared.clear()
+        shared.rights_of(given)
+        assert compared == [b"for us", b"for moderators", b"for all"]
 
 
 async def test_a_moderators_secret_alone_does_not_open_a_hub_that_signs() -> None:
