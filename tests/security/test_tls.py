@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from palaver.cli.client import parser as client_flags
 from palaver.cli.common import tls_of
@@ -192,5 +194,9 @@ async def test_no_token_reaches_a_log_at_any_level(tmp_path: Path) -> None:
             with pytest.raises(AccessDenied, match="token is wrong"):
                 async for _ in link:
                     pass
+        offered = [Subprotocol("palaver"), Subprotocol("palaver.token.s3cret-of-all")]
+        async with connect(url, proxy=None, subprotocols=offered) as one:
+            await one.send('{"type":"join","name":"Bob","role":"observer","token":"s3cret-guess"}')
+            assert "token is wrong" in str(await one.recv())
         assert "was not let in" in hub.output
         assert "s3cret" not in hub.output + log.read_text()
