@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "export": "a recorded conversation as HTML, Markdown, CSV, training data, …",
     "import": "a transcript of an IRC log or of OpenAI messages",
     "replay": "run a recorded conversation again, its models' replies from the record",
+    "fork": "a new room from the beginning of a recorded one",
     "diff": "two conversations beside each other",
 }
 

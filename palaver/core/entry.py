@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from palaver.core.errors import ProtocolError
-from palaver.core.message import Role
+from palaver.core.message import Message, Role
 from palaver.core.protocol import Cancelled, Command, FloorRequest, Pass, Say, Status
 from palaver.core.state import Floor
 
@@ -65,7 +65,22 @@ class HubBack(msgspec.Struct, frozen=True, kw_only=True, tag="hub_back", tag_fie
     hub: str
 
 
-HubEvent = Joined | Left | Elapsed | HubStarted | HubLost | HubBack
+class Forked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="forked", tag_field="type"):
+    """From here on the room goes its own way: what came before was said in another, and nobody of there sits here."""
+
+    origin: str
+    """The other room."""
+    seq: int
+    """Its last message that is common to both."""
+    settings: dict[str, dict[str, Any]] = {}
+    """What participants are told when they come, by name: see `steering.content.SETTINGS`."""
+    redacted: tuple[Message, ...] = ()
+    """Messages that were taken back there later: they stay taken back."""
+    messages: tuple[Message, ...] = ()
+    """What was said there, where its log is not at hand."""
+
+
+HubEvent = Joined | Left | Elapsed | HubStarted | HubLost | HubBack | Forked
 Logged = Say | Pass | Cancelled | FloorRequest | Status | Command | HubEvent
 
 

@@ -33,6 +33,7 @@ NAMES: Final[Mapping[str, Name]] = {
     "persona_hash": Name("", "of the personality"),
     "prompt_hash": Name("", "of the messages that the model was prompted with"),
     "prompt_parts": Name("", "a mark of each of them (the last 32), to say which one was another"),
+    "forked_from": Name("", "the room in which it was said, where this one goes on from that"),
     "request_hash": Name("", "of these messages, temperature and max_tokens: the key under which a replay finds it"),
     "saw_from": Name("", "`seq` of the first message in the prompt"),
     "saw_to": Name("", "`seq` of the last one: whatever came until then is answered"),

@@ -6,9 +6,9 @@ Every hub that applies the same entries holds the same room, byte for byte, and 
 from collections.abc import Callable
 from typing import Any, Final
 
-from palaver.core import budgets, floor, notices, seats, speaking, steering
+from palaver.core import budgets, floor, forks, notices, seats, speaking, steering
 from palaver.core.effects import Announce, Effect, FloorChanged, Reply
-from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, HubStarted, Joined, Left
+from palaver.core.entry import Elapsed, Entry, Forked, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import AGENTS, key_of, timestamp
 from palaver.core.protocol import Ack, Cancelled, Command, FloorRequest, Nack, Pass, Say, Status
 from palaver.core.state import Hand, Held, RoomState, copy_of
@@ -244,6 +244,10 @@ def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) 
     speaking.settle(state, out)
 
 
+def _forked(state: RoomState, entry: Entry, frame: Forked, out: list[Effect]) -> None:
+    forks.part(state, frame, out)
+
+
 _SIGNS_OF_LIFE: Final = (Say, Pass, Cancelled, FloorRequest, Status)
 _RULES: dict[type, Callable[[RoomState, Entry, Any, list[Effect]], None]] = {
     Say: _say,
@@ -258,4 +262,5 @@ _RULES: dict[type, Callable[[RoomState, Entry, Any, list[Effect]], None]] = {
     HubStarted: _hub_started,
     HubLost: _hub_lost,
     HubBack: _hub_back,
+    Forked: _forked,
 }

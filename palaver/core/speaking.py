@@ -39,8 +39,7 @@ def _place(state: RoomState, words: Held, out: list[Effect]) -> Message:
         meta=words.meta,
     )
     state.history.append(message)
-    if len(state.history) > state.history_limit + BLOCK:
-        del state.history[: len(state.history) - state.history_limit]
+    shorten(state)
     if words.role in AGENTS and (record := state.records.get(key_of(words.name))) is not None:
         record.spoke = message.seq
         record.messages += 1
@@ -50,6 +49,12 @@ def _place(state: RoomState, words: Held, out: list[Effect]) -> Message:
     out.append(Publish(message))
     remember(state, words, message.seq, out)
     return message
+
+
+def shorten(state: RoomState) -> None:
+    """Forget the oldest messages, a block at a time."""
+    if len(state.history) > state.history_limit + BLOCK:
+        del state.history[: len(state.history) - state.history_limit]
 
 
 def remember(state: RoomState, words: Held, seq: int, out: list[Effect]) -> None:

@@ -177,6 +177,8 @@ class RoomState(msgspec.Struct, kw_only=True):
     opened: float = 0.0
     ended: bool = False
     alarm: dict[str, Any] = {}
+    forked_from: dict[str, Any] = {}
+    """`room` and `seq` of where it parted from another; empty for a room of its own."""
 
     def agents(self) -> list[tuple[str, Member, Record]]:
         """Models and simulated users that are here: name key, member, record; in order of first arrival."""

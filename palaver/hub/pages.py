@@ -176,6 +176,7 @@ def _room(host: RoomHost) -> dict[str, object]:
         "policy": state.floor.policy,
         "topic": state.topic,
         "opened": timestamp(state.opened) if state.opened else None,
+        **({"forked_from": state.forked_from} if state.forked_from else {}),
     }
 
 

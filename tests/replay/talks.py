@@ -75,8 +75,9 @@ class Moderator:
 class Talk:
     """A hub with a data directory, and whoever sits in its room."""
 
-    def __init__(self, url: str, moderator: Moderator) -> None:
+    def __init__(self, url: str, moderator: Moderator, room: str) -> None:
         self.url = url
+        self.room = room
         self.moderator = moderator
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -93,7 +94,14 @@ class Talk:
         """Seat a model and wait until it is there."""
         speaks = ScriptedModel(lines, cycle=True, delay=0.01, name=f"m-{name}")
         told = Settings(**{"persona": f"You are {name}.", **settings})
-        join = Join(name=name, role=role, deltas=False, session=session, settings=None if private else told.told())
+        join = Join(
+            name=name,
+            role=role,
+            room=self.room,
+            deltas=False,
+            session=session,
+            settings=None if private else told.told(),
+        )
         self._tasks[name] = asyncio.create_task(self._sit(join, told, speaks))
         await self.moderator.sees(name)
 
@@ -116,7 +124,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(folder: Path, *, policy: str = "round_robin", **options: Any) -> AsyncIterator[Talk]:
+async def talking(
+    folder: Path, *, policy: str = "round_robin", room: str = "main", **options: Any
+) -> AsyncIterator[Talk]:
     """A room with a moderator in it; its log lies in `folder` when the block ends."""
 
     def defaults(state: RoomState) -> None:
@@ -124,11 +134,11 @@ async def talking(folder: Path, *, policy: str = "round_robin", **options: Any) 
 
     async with (
         running(folder, defaults=defaults, **options) as hub,
-        Link(hub.url, Join(name="Mod", role="moderator", deltas=False)) as link,
+        Link(hub.url, Join(name="Mod", role="moderator", room=room, deltas=False)) as link,
     ):
         moderator = Moderator(link)
         listening = asyncio.create_task(moderator.listen())
-        talk = Talk(hub.url, moderator)
+        talk = Talk(hub.url, moderator, room)
         try:
             await moderator.sees("Mod")
             yield talk
