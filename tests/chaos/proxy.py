@@ -27,6 +27,7 @@ class Wire:
         self.tearing = False
         """The next piece to the member is cut in the middle, and the connection with it."""
         self.doubled = 0
+        self._deaf = False
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._member: asyncio.StreamWriter | None = None
@@ -44,6 +45,10 @@ class Wire:
     def freeze(self) -> None:
         """Half open: nothing is passed on any more, and nobody is told."""
         self._flowing.clear()
+
+    def deafen(self) -> None:
+        """The member hears nothing more; what it says still gets to the hub."""
+        self._deaf = True
 
     def thaw(self) -> None:
         """Pass on what was kept, and what comes."""
@@ -113,7 +118,7 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._wait()
-                if self._member is None or self._member.is_closing():
+                if self._deaf or self._member is None or self._member.is_closing():
                     continue  # the member is gone: the hub does not know it yet
                 if self.tearing:
                     self._member.write(data[: self._dice.randrange(len(data))])
@@ -157,10 +162,14 @@ def _end(writer: asyncio.StreamWriter | None, *, reset: bool) -> None:
 
 class FaultyProxy:
     """Listens on a free port of this machine. `port_of_hub` is asked anew for every connection, `doubles` is the share
-    of the member's frames that are sent twice."""
+    of the member's frames that are sent twice; with `frozen` nothing passes until it is healed."""
 
-    def __init__(self, port_of_hub: Callable[[], int], dice: random.Random, *, doubles: float = 0.0) -> None:
-        self._port_of_hub, self._dice, self._doubles = port_of_hub, dice, doubles
+    def __init__(
+        self, port_of_hub: Callable[[], int], dice: random.Random, *, doubles: float = 0.0, frozen: bool = False
+    ) -> None:
+        self._port_of_hub, self._dice, self._doubles, self._frozen = port_of_hub, dice, doubles, frozen
+        self.taken = asyncio.Event()
+        """Somebody has connected."""
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.wires: list[Wire] = []
@@ -183,6 +192,9 @@ class FaultyProxy:
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(self._dice, self._doubles)
         self.wires.append(wire)
+        self.taken.set()
+        if self._frozen:
+            wire.freeze()
         task = asyncio.get_running_loop().create_task(wire.run((reader, writer), self._port_of_hub()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -199,7 +211,7 @@ class FaultyProxy:
 
     def heal(self) -> None:
         """No more delays, nothing frozen, nothing doubled."""
-        self._doubles = 0.0
+        self._doubles, self._frozen = 0.0, False
         for wire in self.wires:
             wire.delay, wire.tearing = 0.0, False
             wire.thaw()
