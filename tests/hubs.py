@@ -102,6 +102,16 @@ class Member:
             if frame["type"] in ("ack", "nack") and frame["id"] == ident:
                 return frame
 
+    async def until_ready(self, *names: str, seconds: float = 90) -> None:
+        """Wait until these have joined and, where they have a model, loaded it."""
+        seats = self.seen[0]["roster"]
+        ready = {seat["name"] for seat in seats if seat["state"] == "ready"}
+        async with asyncio.timeout(seconds):
+            while not ready.issuperset(names):
+                self.seen.append(frame := json.loads(await self.connection.recv()))
+                if frame["type"] == "presence" and frame["ready"] and frame["state"] in ("joined", "ready"):
+                    ready.add(frame["name"])
+
     def messages(self) -> list[dict[str, Any]]:
         """Every `message` frame seen so far."""
         return [frame for frame in self.seen if frame["type"] == "message"]

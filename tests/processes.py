@@ -45,6 +45,11 @@ class Program:
             await self._reading
             return code
 
+    def type(self, line: str) -> None:
+        """Write a line to its stdin; it was started with `typed`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -52,9 +57,16 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    *command: str, cwd: Path | None = None, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    *command: str,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    typed: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Program]:
-    """`python COMMAND…`, killed at the end if it still runs. Paths are relative to the project's root."""
+    """`python COMMAND…`, killed at the end if it still runs. Paths are relative to the project's root.
+
+    Its stdin holds `stdin`, or with `typed` what `Program.type` writes.
+    """
     script, *rest = command
     path = str(ROOT / script) if script.endswith(".py") else script
     process = await asyncio.create_subprocess_exec(
@@ -62,7 +74,7 @@ async def program(
         path,
         *rest,
         cwd=cwd or ROOT,
-        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None and not typed else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **(env or {})},

@@ -1,7 +1,6 @@
 """The whole network as a user runs it: processes on one machine, steered by a moderator, some of them killed."""
 
 import asyncio
-import json
 import signal
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from palaver.core.transcript import from_lines
 from tests.hubs import Member, joined
-from tests.processes import ROOT, hub_process, program
+from tests.processes import ROOT, Program, hub_process, program
 from tests.stubs.openai_stub import OpenAIStub
 
 LOCAL = ("--model", "tiny", "--threads", "1", "--history-length", "5", "--temperature", "0.7", "--seed", "1")
@@ -35,23 +34,28 @@ async def test_five_processes_talk_are_paused_lose_one_and_end(tmp_path: Path) -
             hub_process(tmp_path, *rules) as (url, hub),
             program(*client(url, "Local", *LOCAL, "--prompt-file", "sage.txt")) as local,
             program(*client(url, "Api", *api), env=key) as remote,
-            joined(url, "Moderator", deltas=False) as moderator,
+            program("moderator.py", "--server", url, "--console", "plain", typed=True) as moderator,
+            joined(url, "Watcher", "observer", deltas=False) as watcher,
         ):
-            await _ready(moderator, {"Local", "Api"})
+            await watcher.until_ready("Local", "Api", "Moderator")
             async with program(*user, *api, "--server", url, env=key) as simulated:
-                await _hear(moderator, 6)
-                await _stays_silent_while_paused(moderator)
-                await _hear(moderator, 2)
+                await _hear(watcher, 6)
+                await _stays_silent_while_paused(moderator, watcher)
+                await _hear(watcher, 2)
                 remote.signal(signal.SIGKILL)
-                await moderator.until("presence", name="Api", state="left")
-                async with program(*client(url, "Api", *api), env=key):
-                    await moderator.until("presence", name="Api", state="joined")
+                await watcher.until("presence", name="Api", state="left")
+                async with program(*client(url, "Api", *api), env=key) as again:
+                    await watcher.until("presence", name="Api", state="joined")
                     assert await simulated.exit(90) == 0
-                    await moderator.say("Thank you all.")
-                    await moderator.until("message", **{"from": "Api"})
-            local.signal(signal.SIGTERM)
-            assert await local.exit() == 0
-            said = moderator.messages()
+                    moderator.type("Thank you all.")
+                    await watcher.until("message", content="Thank you all.")
+                    await watcher.until("message", **{"from": "Api"})
+                    moderator.type("/quit")
+                    assert await moderator.exit() == 0
+                    for one in (again, local):
+                        one.signal(signal.SIGTERM)
+                        assert await one.exit() == 0
+            said = watcher.messages()
             hub.signal(signal.SIGTERM)
             assert await hub.exit() == 0
         written = list(from_lines((tmp_path / "logs" / "main.jsonl").read_bytes().splitlines()))
@@ -63,34 +67,23 @@ async def test_five_processes_talk_are_paused_lose_one_and_end(tmp_path: Path) -
         assert all(message.meta and message.meta.get("model") for message in written if message.role == "model")
 
 
-async def _ready(moderator: Member, names: set[str]) -> None:
-    waiting = set(names)
-    async with asyncio.timeout(90):
-        while waiting:
-            seats = moderator.seen[0]["roster"]
-            waiting -= {seat["name"] for seat in seats if seat["state"] == "ready"}
-            if waiting:
-                frame = await asyncio.wait_for(moderator.connection.recv(), 90)
-                moderator.seen.append(json.loads(frame))
-                last = moderator.seen[-1]
-                if last["type"] == "presence" and last["ready"] and last["state"] in ("joined", "ready"):
-                    waiting.discard(last["name"])
-
-
-async def _hear(moderator: Member, count: int) -> None:
+async def _hear(watcher: Member, count: int) -> None:
     for _ in range(count):
-        await moderator.until("message")
+        await watcher.until("message")
 
 
-async def _stays_silent_while_paused(moderator: Member) -> None:
-    """A2.6, with whole clients: between the pause and the resume nobody is heard."""
-    await moderator.command("/pause")
-    before = len(moderator.messages())
-    for _ in range(5):
-        await asyncio.sleep(0.2)
-        await moderator.command("/status")
-    assert len(moderator.messages()) == before
-    await moderator.command("/resume")
+async def _stays_silent_while_paused(moderator: Program, watcher: Member) -> None:
+    """A2.6, with whole programs: between the pause and the resume nobody but people is heard."""
+    moderator.type("/pause")
+    await moderator.until("=> paused")
+    await watcher.until("floor", paused=True)
+    before = len(watcher.messages())
+    await asyncio.sleep(1)
+    moderator.type("I still may speak.")
+    await watcher.until("message", content="I still may speak.")
+    assert len(watcher.messages()) == before + 1
+    moderator.type("/resume")
+    await moderator.until("=> resumed")
 
 
 @pytest.mark.system
@@ -103,13 +96,13 @@ async def test_clients_outlive_a_hub_that_restarts(tmp_path: Path) -> None:
         bot = client(url, "Bot", "--backend", "scripted", "--model", str(scripted))
         async with program(*bot) as running:
             async with joined(url, "Ann") as ann:
-                await _ready(ann, {"Bot"})
+                await ann.until_ready("Bot")
                 await ann.say("first")
                 assert (await ann.until("message", role="model"))["content"] == "one"
             hub.signal(signal.SIGKILL)
             await hub.exit()
             async with hub_process(tmp_path, port=port) as (again, _), joined(again, "Ann") as ann:
-                await _ready(ann, {"Bot"})
+                await ann.until_ready("Bot")
                 await ann.say("second")
                 assert (await ann.until("message", role="model", content="two"))["seq"] == 4
             running.signal(signal.SIGTERM)

@@ -20,7 +20,7 @@ def test_its_tables_of_flags_are_those_of_the_parsers() -> None:
 
 
 def test_every_command_line_it_shows_is_understood() -> None:
-    """A2.20: the quick start, research and debate set-ups parse as written."""
+    """Also those that no test runs (`tests/test_setups.py` runs the set-ups)."""
     shown = re.findall(
         r"^ *(?:\S+=\S+ )?python (server|client|user_sim|moderator)\.py((?:.*\\\n)*.*)$", TEXT, re.MULTILINE
     )
