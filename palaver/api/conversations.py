@@ -59,6 +59,7 @@ class Conversations:
         self._cancelled: set[str] = set()
         self._turns: dict[str, int] = {}
         """How many turns of each that runs are done."""
+        self._beginning = 0
         self._closing = False
 
     @property
@@ -75,10 +76,14 @@ class Conversations:
         """Begin; returns as soon as it is kept. `request` is shown, `asked` is what it could be taken up from."""
         if self._closing:
             raise Stopping("the server is stopping")
-        if self.running >= MOST_RUNNING:
+        if self.running + self._beginning >= MOST_RUNNING:
             raise Stopping(f"{self.running} conversations run already; wait for one to end")
         record = Record(plan.id, "running", self._clock(), request)
-        await self._store.begin(record, asked)
+        self._beginning += 1
+        try:
+            await self._store.begin(record, asked)
+        finally:
+            self._beginning -= 1
         self._launch(plan, record)
         return record
 

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
-from palaver.api.errors import BadRequest, Conflict, Stopping
+from palaver.api.errors import BadRequest, Conflict, Refusal, Stopping
 from palaver.core.errors import PalaverError
 from palaver.core.protocol import Ack, Join, Nack
 from palaver.participants.link import Link
@@ -15,7 +16,11 @@ logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0
 """Seconds that a command may take."""
-_MISTAKES: Final = frozenset({"bad_command", "empty"})
+_REFUSALS: Final[Mapping[str, type[Refusal]]] = {
+    "bad_command": BadRequest,
+    "empty": BadRequest,
+    "unavailable": Stopping,
+}
 
 
 class Seat:
@@ -40,7 +45,7 @@ class Seat:
         except PalaverError as error:
             raise Conflict(str(error)) from error
         if isinstance(answer, Nack):
-            raise (BadRequest if answer.code in _MISTAKES else Conflict)(answer.reason)
+            raise _REFUSALS.get(answer.code, Conflict)(answer.reason)
         return answer
 
     async def _read(self) -> None:

@@ -46,8 +46,6 @@ GRACE: Final = 3.0
 before it calls this client unresponsive (`core.floor.PATIENCE`)."""
 CATCH_UP: Final = 0.5
 """Seconds to wait for messages that a grant speaks of and that have not come yet."""
-_TRIES: Final = 5
-"""How often a message is offered to a hub whose log cannot take it just now."""
 
 
 class Participant:
@@ -287,12 +285,14 @@ class Participant:
         self.took_turn(response, answer)
 
     async def _say(self, turn: Turn, text: str, meta: dict[str, Any]) -> Answer:
+        """A hub whose log cannot take it just now (a full disk) is offered it again, as long as the floor is ours."""
         turn.is_saying = True
-        for tried in range(_TRIES):
-            answer = await self.link.say(text, turn=turn.grant.turn, meta=meta)
-            if not (isinstance(answer, Nack) and answer.code == "unavailable") or tried == _TRIES - 1:
-                break
+        clock = asyncio.get_running_loop().time
+        until = clock() + turn.grant.lease
+        answer = await self.link.say(text, turn=turn.grant.turn, meta=meta)
+        while isinstance(answer, Nack) and answer.code == "unavailable" and clock() < until:
             await asyncio.sleep(answer.retry_after or 1.0)
+            answer = await self.link.say(text, turn=turn.grant.turn, meta=meta)
         if isinstance(answer, Ack):
             turn.span.tell({"palaver.seq": answer.seq})
             spent = meta.get("completion_tokens", 0), meta.get("total_seconds", 0.0)

@@ -280,11 +280,18 @@ class _Director:
             raise PalaverError(f"{text} was refused: {answer.reason}")
 
     async def _ask(self, command: str) -> Answer:
-        try:
-            async with asyncio.timeout(_ANSWER):
-                return await self._link.command(command)
-        except TimeoutError:
-            raise PalaverError(f"the hub did not answer {command} within {_ANSWER:.0f} s") from None
+        """The hub's answer; a hub that cannot keep anything just now (a full disk) is asked again for a while."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._patience.reply
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER):
+                    answer = await self._link.command(command)
+            except TimeoutError:
+                raise PalaverError(f"the hub did not answer {command} within {_ANSWER:.0f} s") from None
+            if isinstance(answer, Ack) or answer.code != "unavailable" or clock() >= until:
+                return answer
+            await asyncio.sleep(answer.retry_after or 1.0)
 
     async def _until(self, met: Callable[[], bool], limit: float | None = None, problem: str = "") -> None:
         """Wait until it is so; raises what went wrong in the room, or `problem` where nothing came for `limit` s."""

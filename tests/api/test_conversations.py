@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from palaver.api import conversations
 from palaver.api.plan import Plan
 from palaver.core.errors import ModelError
 from palaver.core.protocol import Event, Join, Welcome
@@ -49,6 +50,14 @@ async def test_an_unknown_model_is_400_and_its_names_are_told() -> None:
             answer = await server.client.post("/conversations", json=body)
             assert answer.status_code == 400
             assert answer.json()["detail"] == "model 'gpt-9' is unknown; known: tiny"
+
+
+async def test_more_conversations_than_may_run_at_once_are_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "MOST_RUNNING", 2)
+    body = {"agent_configs": [{"name": "A"}, {"name": "B"}]}
+    async with serving({"slow": entry(lambda: ScriptedModel(["Hm."], hang=True))}) as server:
+        answers = await asyncio.gather(*(server.client.post("/conversations", json=body) for _ in range(6)))
+        assert sorted(answer.status_code for answer in answers) == [201, 201, 503, 503, 503, 503]
 
 
 async def test_an_unknown_conversation_is_404_everywhere() -> None:

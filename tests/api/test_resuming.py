@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,30 @@ async def test_a_server_that_is_killed_twice_completes_the_conversation_and_says
     assert len(view["results"]["environment"]["terminated"]["turns"]) == 6
     written = (tmp_path / "transcripts" / f"{ident}.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["seq"] for line in written] == list(range(1, 20))
+
+
+@pytest.mark.system
+async def test_a_full_disk_holds_a_conversation_up_and_ends_nothing(tmp_path: Path) -> None:
+    """What cannot be kept is answered 503; when there is room again the conversation goes on, nothing lost."""
+    (tmp_path / "palaver.yaml").write_text(CONFIG.format(folder=tmp_path), encoding="utf-8")
+    body = {"agent_configs": [{"name": name} for name in ("Ada", "Bob", "Cid")], "action_order": "sequential"}
+    async with program("-m", "palaver.api", "-c", str(tmp_path / "palaver.yaml")) as running:
+        url = (await running.until(r"Palaver API: (http://\S+)"))[1]
+        pid = running.process.pid
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+            ident = (await client.post("/conversations", json=body)).json()["conversation_id"]
+            await _listen(client, ident, 4)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            await running.until("was not heard|commit of . entries failed|could not be kept")
+            refused = await client.post("/conversations", json=body)
+            assert refused.status_code == 503 and refused.headers["Retry-After"] == "5", refused.text
+            assert (await client.get(f"/conversations/{ident}")).json()["status"] == "running"
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            said = await _listen(client, ident, None)
+            view = (await client.get(f"/conversations/{ident}")).json()
+    assert (view["status"], view["turn_count"], view["error"]) == ("completed", 6, None)
+    assert [one["seq"] for one in said] == list(range(1, 20))
+    assert speakers(view) == "ABC" * 6
 
 
 async def _listen(client: httpx2.AsyncClient, ident: str, most: int | None) -> list[dict[str, Any]]:

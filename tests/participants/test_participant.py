@@ -271,9 +271,11 @@ async def test_a_message_is_offered_again_while_the_log_is_unavailable() -> None
     async with seat_of(ScriptedModel(["patience"])) as seated:
         await given_floor(seated, 1, "go")
         first = await seated.receive_a(Say)
-        await seated.send(Nack(id=first.id, code="unavailable", reason="disk full", retry_after=0.01))
-        second = await seated.receive_a(Say)
-        assert (second.content, second.turn) == ("patience", 1) and second.id != first.id
+        for _ in range(8):
+            await seated.send(Nack(id=first.id, code="unavailable", reason="disk full", retry_after=0.01))
+            again = await seated.receive_a(Say)
+            assert (again.content, again.turn) == ("patience", 1) and again.id != first.id
+            first = again
 
 
 # --- being stopped ----------------------------------------------------------------------------------------------------
