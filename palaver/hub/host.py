@@ -167,7 +167,7 @@ class RoomHost:
         session.delivered = max(0, self.state.seq - history) if after is None else after
         entry = self.entry(session, msgspec.structs.replace(joined, after=session.delivered))
         refusal = seats.refuse(self.state, entry)
-        if refusal is not None:
+        if refusal is not None and not (refusal.code is Close.NAME_TAKEN and self._is_of_before(entry.name)):
             raise Refused(refusal.code, refusal.reason)
         session.connection = entry.id
         admitted = self._waiting[entry.id] = (session, self._loop.create_future())
@@ -179,6 +179,11 @@ class RoomHost:
             raise
         finally:
             self._waiting.pop(entry.id, None)
+
+    def _is_of_before(self, name: str) -> bool:
+        """Whether the seat is of this hub's life before: `HubStarted`, which empties it, is on its way."""
+        member = self.state.members.get(key_of(name))
+        return member is not None and member.hub == self._hub and not member.connection.startswith(f"{self._life}.")
 
     def unseat(self, session: Session, reason: str) -> None:
         """The connection has ended; its seat is given back unless another connection has it."""

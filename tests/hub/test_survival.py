@@ -19,8 +19,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from palaver.core.entry import Entry
 from palaver.core.errors import LogUnavailable
 from palaver.core.transcript import from_lines
+from palaver.hub.auth import SharedSecret
+from palaver.hub.hub import Hub
+from palaver.hub.server import listening
 from palaver.hub.sqlite_log import SqliteLog
 from tests.hubs import Member, joined, running
 from tests.processes import hub_process
@@ -294,6 +298,27 @@ async def test_two_hubs_do_not_share_a_folder(tmp_path: Path) -> None:
     async with running(tmp_path):
         with pytest.raises(LogUnavailable, match="another hub uses"):
             await SqliteLog(tmp_path).open()
+
+
+@pytest.mark.system
+async def test_a_name_is_free_as_soon_as_a_killed_hub_is_back(tmp_path: Path) -> None:
+    """Whoever comes first, as somebody new under a name of before, finds no seat of the life before in the way."""
+    async with hub_process(tmp_path) as (url, hub), joined(url, "Ann", "model") as ann:
+        await ann.command("/who")
+        hub.signal(signal.SIGKILL)
+        await hub.exit()
+
+    class Slow(SqliteLog):
+        """Takes its time before an entry has its place."""
+
+        def append(self, entry: Entry) -> None:
+            asyncio.get_running_loop().call_later(0.1, super().append, entry)
+
+    log = Slow(tmp_path / "data")
+    async with listening(Hub(log=log, archive=log), SharedSecret()) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with joined(f"ws://127.0.0.1:{port}", "Ann", "model") as again:
+            assert [seat["name"] for seat in again.seen[0]["roster"]] == ["Ann"]
 
 
 @pytest.mark.system
