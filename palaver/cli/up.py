@@ -120,7 +120,7 @@ async def _prepare(made: Plan, backend: str, telling: Telling) -> Party:
         if stage.exists():
             told = f"tmux kill-session -t {stage.session}"
             raise ConfigError(f"tmux has a session {stage.session} that no party here knows: {told}")
-    folder.keep(record)
+    folder.claim(record)
     return Party(folder, record, stage)
 
 

@@ -10,7 +10,7 @@ from palaver.party import scripts
 from palaver.party.party import Party
 from palaver.party.process import HUB, Plan, Process, Seat
 from palaver.party.state import Life
-from palaver.party.telling import Telling
+from palaver.party.telling import Telling, describe
 from palaver.party.watch import Seen, Watch, is_healthy, watching
 
 HUB_SECONDS: Final = 60.0
@@ -75,8 +75,8 @@ async def _until_ready(
                     raise ProcessFailed(f"nobody is let in to see who is ready: {watch.failure}")
                 await _news(watch)
     except TimeoutError:
-        names = ", ".join(seat.name for seat in _missing(party, watch, seats))
-        raise ProcessFailed(f"not ready within {seconds:.0f} s: {names}; see `palaver logs NAME`") from None
+        names = ", ".join(f"{seat.name} ({describe(watch.of(seat))})" for seat in _missing(party, watch, seats))
+        raise ProcessFailed(f"not ready within {seconds:.0f} s (--wait): {names}; see {party.record.logs}/") from None
 
 
 def _seen(watch: Watch, seat: Seat, missing: list[Seat]) -> Seen | None:

@@ -76,11 +76,21 @@ class Folder:
         except (msgspec.DecodeError, OSError) as error:
             raise ConfigError(f"{self.path / 'party.json'} cannot be read: {error}; see to its processes") from error
 
-    def keep(self, record: Record) -> None:
+    def claim(self, record: Record) -> None:
+        """Write it down first of all; raises `ConfigError` where another `up` was quicker."""
+        mine = self.keep(record, f"party.{os.getpid()}")
+        try:
+            (self.path / "party.json").hardlink_to(mine)
+        except FileExistsError:
+            raise ConfigError(f"party {record.plan.name!r} is being started by another `palaver up`") from None
+        finally:
+            mine.unlink()
+
+    def keep(self, record: Record, name: str = "party.json") -> Path:
         """Write it down; without the environments, which are the scripts' business."""
         bare = [msgspec.structs.replace(each, env={}, shown={}) for each in record.plan.processes]
         plan = msgspec.structs.replace(record.plan, processes=tuple(bare))
-        self._write("party.json", msgspec.json.encode(msgspec.structs.replace(record, plan=plan)))
+        return self._write(name, msgspec.json.encode(msgspec.structs.replace(record, plan=plan)))
 
     def write_script(self, process: Process, text: str) -> Path:
         """Lay down what `sh` is to run."""

@@ -89,8 +89,6 @@ class Tmux:
             [*at, "status-left-length", "60"],
             [*at, "status-right", keys],
             [*at, "status-right-length", str(len(keys))],
-            [*at, "window-status-format", ""],
-            [*at, "window-status-current-format", ""],
         ]
 
     def _window_options(self) -> list[list[str]]:

@@ -151,3 +151,27 @@ def test_simulated_users_without_a_moderator_end_the_party_when_they_are_done(ho
     assert "User is done\nit is over: party test is taken down\nno process is left behind\n" in up.stdout
     assert (home.folder / "r.jsonl").exists()
     assert home.living() == []
+
+
+def test_of_two_who_start_it_at_once_one_does_and_the_other_is_told(home: Home) -> None:
+    home.write(PARTY)
+    with home.started("up", "party.yaml", "--detach") as first, home.started("up", "party.yaml", "--detach") as second:
+        told = sorted((each.wait(60), each.stdout.read() if each.stdout else "") for each in (first, second))
+    assert [code for code, _ in told] == [0, 2]
+    assert "is being started by another" in told[1][1] or "is up already" in told[1][1]
+    assert home.palaver("down").returncode == 0
+    assert home.living() == []
+
+
+def test_a_hub_that_dies_ends_the_party_with_its_last_words(home: Home) -> None:
+    with home.started("up", home.write()) as up:
+        assert up.stdout is not None
+        for line in up.stdout:
+            if "Ctrl-C ends the party" in line:
+                break
+        home.named("server").kill()
+        told = up.stdout.read()
+        assert up.wait(30) == 1
+    assert "hub ended with 137:" in told
+    assert "it is over: party test is taken down" in told
+    assert home.living() == []
