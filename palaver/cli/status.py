@@ -32,7 +32,7 @@ async def _status(named: str | None) -> int:
     plan = party.plan
     healthy = await is_healthy(plan.url)
     rooms = [seat.room for process in plan.processes for seat in process.seats]
-    watch = await glance(plan.url, rooms, parties.watchers_token()) if healthy and rooms else Watch()
+    watch = await glance(plan, rooms, parties.watchers_token()) if healthy and rooms else Watch()
     lives = party.lives()
     rows = [_HEAD, *(_row(party, process, life, watch) for process, life in lives)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]

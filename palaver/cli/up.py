@@ -104,15 +104,18 @@ def _free_port() -> int:
 
 async def _prepare(made: Plan, backend: str, telling: Telling) -> Party:
     """Note the party down before anything of it runs; raises `ConfigError` where it is up already."""
-    before = parties.known_party(made.name)
-    if before is not None:
-        if any(life.leader is not None for _, life in before.lives()):
-            told = f"palaver attach {made.name}, palaver status {made.name}, palaver down {made.name}"
-            raise ConfigError(f"party {made.name!r} is up already: {told}")
-        telling.say(f"party {made.name!r} was left behind by an earlier start; it is taken down first")
-        await before.down()
     folder = Folder(parties.home(), made.name)
     folder.make()
+    is_ours = folder.lock()
+    before = parties.known_party(made.name)
+    if not is_ours or (before is not None and any(life.leader is not None for _, life in before.lives())):
+        told = f"palaver attach {made.name}, palaver status {made.name}, palaver down {made.name}"
+        raise ConfigError(f"party {made.name!r} is up already: {told}")
+    if before is not None:
+        telling.say(f"party {made.name!r} was left behind by an earlier start; it is taken down first")
+        await before.down()
+        folder.make()
+        folder.lock()
     record = Record(plan=made, backend=backend, logs=parties.logs(made.name))
     stage = parties.stage(record)
     if isinstance(stage, Tmux):
@@ -120,7 +123,7 @@ async def _prepare(made: Plan, backend: str, telling: Telling) -> Party:
         if stage.exists():
             told = f"tmux kill-session -t {stage.session}"
             raise ConfigError(f"tmux has a session {stage.session} that no party here knows: {told}")
-    folder.claim(record)
+    folder.keep(record)
     return Party(folder, record, stage)
 
 
@@ -173,7 +176,7 @@ async def _stay(party: Party, telling: Telling, *, keep: bool) -> int:
             telling.say(f"{console.name} needs a terminal: palaver attach {party.plan.name}")
         telling.say(f"Ctrl-C ends the party, and so does: palaver down {party.plan.name}")
         code = await stay(party, telling)
-    if not keep and party.folder.path.exists():
+    if not keep and party.folder.is_ours():
         await _down(party, telling, "it is over")
     return code
 

@@ -32,7 +32,7 @@ async def raise_party(party: Party, telling: Telling, *, token: str | None, seco
         party.folder.write_script(party.console, scripts.for_a_terminal(party.console))
     await party.start(members)
     seats = {seat: process for process in members for seat in process.seats}
-    async with watching(plan.url, [plan.room, *(seat.room for seat in seats)], token) as watch:
+    async with watching(plan, [plan.room, *(seat.room for seat in seats)], token) as watch:
         await _until_ready(party, watch, seats, telling, seconds)
     if seats:
         telling.say(f"all {len(seats)} ready after {time.monotonic() - began:.1f} s")

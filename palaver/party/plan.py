@@ -51,8 +51,14 @@ def plan(
     planning.refuse_same_names(processes)
     if planning.errors:
         raise ConfigError("\n".join(planning.errors))
-    options = tuple(party.ssh_options)
-    return Plan(name=party.name, url=planning.url, room=party.room, ssh_options=options, processes=processes)
+    return Plan(
+        name=party.name,
+        url=planning.url,
+        room=party.room,
+        tls_ca=planning.tls_ca,
+        ssh_options=tuple(party.ssh_options),
+        processes=processes,
+    )
 
 
 class _Planning:
@@ -77,6 +83,8 @@ class _Planning:
         self._port = flags.get("port", doors["server"].default("port")) or free_port
         scheme = "wss" if flags.get("tls_cert") else "ws"
         self.url = party.server.url or f"{scheme}://{_reachable(self._listens)}:{self._port}"
+        joining = [entry for entry in (*party.clients, *party.user_sims, party.moderator) if entry is not None]
+        self.tls_ca = next((str(entry.flags["tls_ca"]) for entry in joining if "tls_ca" in entry.flags), "")
         self._tunnels: dict[str, int] = {}
         self._slugs: set[str] = set()
 

@@ -43,5 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     room: str
+    tls_ca: str = ""
+    """The certificate under which a hub with TLS is believed; empty: the system's."""
     ssh_options: tuple[str, ...] = ()
     processes: tuple[Process, ...]

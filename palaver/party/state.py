@@ -4,6 +4,7 @@ Each process notes its own id and exit code there (see `scripts`), so nothing is
 """
 
 import contextlib
+import fcntl
 import os
 import time
 from collections.abc import Sequence
@@ -76,21 +77,26 @@ class Folder:
         except (msgspec.DecodeError, OSError) as error:
             raise ConfigError(f"{self.path / 'party.json'} cannot be read: {error}; see to its processes") from error
 
-    def claim(self, record: Record) -> None:
-        """Write it down first of all; raises `ConfigError` where another `up` was quicker."""
-        mine = self.keep(record, f"party.{os.getpid()}")
+    def lock(self) -> bool:
+        """Whether the party is ours to start, for as long as we live: another `up` may be at it."""
+        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            (self.path / "party.json").hardlink_to(mine)
-        except FileExistsError:
-            raise ConfigError(f"party {record.plan.name!r} is being started by another `palaver up`") from None
-        finally:
-            mine.unlink()
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    def keep(self, record: Record, name: str = "party.json") -> Path:
+    def is_ours(self) -> bool:
+        """Whether what we locked still is what is there: `down` may have been called meanwhile, and `up` again."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.fstat(self._lock).st_ino == (self.path / "lock").stat().st_ino
+        return False
+
+    def keep(self, record: Record) -> None:
         """Write it down; without the environments, which are the scripts' business."""
         bare = [msgspec.structs.replace(each, env={}, shown={}) for each in record.plan.processes]
         plan = msgspec.structs.replace(record.plan, processes=tuple(bare))
-        return self._write(name, msgspec.json.encode(msgspec.structs.replace(record, plan=plan)))
+        self._write("party.json", msgspec.json.encode(msgspec.structs.replace(record, plan=plan)))
 
     def write_script(self, process: Process, text: str) -> Path:
         """Lay down what `sh` is to run."""

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from palaver.core.errors import NameTaken, PalaverError
+from palaver.core.errors import ConfigError, NameTaken, PalaverError
 from palaver.core.message import key_of
 from palaver.core.protocol import HubFrame, Join, Presence, Welcome
 from palaver.participants.link import Link, LinkDown
-from palaver.party.process import Seat
+from palaver.party.process import Plan, Seat
 
 NAME: Final = "Launcher"
 """Under which it looks in."""
@@ -68,12 +68,12 @@ class Watch:
         if seen.state == "ready":
             self._ready.add(key)
 
-    async def look(self, url: str, room: str, token: str | None) -> None:
+    async def look(self, url: str, room: str, token: str | None, tls: ssl.SSLContext | None) -> None:
         """Sit in a room until cancelled."""
         for name in (NAME, f"{NAME} {os.getpid()}"):
             join = Join(name=name, role="observer", room=room, token=token, deltas=False, about="palaver up")
             try:
-                async with Link(url, join) as link:
+                async with Link(url, join, tls=tls) as link:
                     async for frame in link:
                         if not isinstance(frame, LinkDown):
                             self.take(room, frame)
@@ -87,10 +87,15 @@ class Watch:
 
 
 @asynccontextmanager
-async def watching(url: str, rooms: Iterable[str], token: str | None) -> AsyncIterator[Watch]:
+async def watching(plan: Plan, rooms: Iterable[str], token: str | None) -> AsyncIterator[Watch]:
     """See who is in these rooms for as long as the block lasts."""
-    watch = Watch()
-    tasks = [asyncio.create_task(watch.look(url, room, token)) for room in dict.fromkeys(rooms)]
+    watch, tls = Watch(), None
+    if plan.tls_ca:
+        try:
+            tls = ssl.create_default_context(cafile=plan.tls_ca)
+        except OSError as error:
+            raise ConfigError(f"tls_ca: {plan.tls_ca} cannot be read: {error.strerror}") from error
+    tasks = [asyncio.create_task(watch.look(plan.url, room, token, tls)) for room in dict.fromkeys(rooms)]
     try:
         yield watch
     finally:
@@ -99,10 +104,10 @@ async def watching(url: str, rooms: Iterable[str], token: str | None) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def glance(url: str, rooms: Iterable[str], token: str | None, *, seconds: float = 3) -> Watch:
+async def glance(plan: Plan, rooms: Iterable[str], token: str | None, *, seconds: float = 3) -> Watch:
     """Who is in these rooms now; nothing where no hub answers in time."""
     rooms = list(dict.fromkeys(rooms))
-    async with watching(url, rooms, token) as watch:
+    async with watching(plan, rooms, token) as watch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while watch.welcomes < len(rooms) and watch.failure is None:

@@ -9,6 +9,7 @@ import pytest
 
 from palaver.hub.tokens import SignedTokens
 from tests.party.parties import PARTY, Home, until
+from tests.security.certificates import certificate
 
 pytestmark = pytest.mark.system
 
@@ -145,8 +146,12 @@ def test_down_ends_what_outlived_a_killed_up_and_what_ignores_sigterm(home: Home
 
 
 def test_simulated_users_without_a_moderator_end_the_party_when_they_are_done(home: Home) -> None:
-    text = PARTY + "user_sims: [{name: User, backend: scripted, model: bob.txt, max_turns: 2, record: r.jsonl}]\n"
-    up = home.palaver("up", home.write(text))
+    """All of it over TLS, under a certificate that only `tls_ca` makes known."""
+    pair = certificate(home.folder)
+    text = PARTY.replace("port: 0", f"port: 0, tls_cert: {pair.certificate}, tls_key: {pair.key}")
+    text += "user_sims: [{name: User, backend: scripted, model: bob.txt, max_turns: 2, record: r.jsonl}]\n"
+    up = home.palaver("up", home.write(text.replace("backend: scripted", "tls_ca: hub.pem, backend: scripted")))
+    assert "hub: wss://127.0.0.1:" in up.stdout
     assert up.returncode == 0, up.stdout
     assert "User is done\nit is over: party test is taken down\nno process is left behind\n" in up.stdout
     assert (home.folder / "r.jsonl").exists()
@@ -158,7 +163,7 @@ def test_of_two_who_start_it_at_once_one_does_and_the_other_is_told(home: Home) 
     with home.started("up", "party.yaml", "--detach") as first, home.started("up", "party.yaml", "--detach") as second:
         told = sorted((each.wait(60), each.stdout.read() if each.stdout else "") for each in (first, second))
     assert [code for code, _ in told] == [0, 2]
-    assert "is being started by another" in told[1][1] or "is up already" in told[1][1]
+    assert "party 'test' is up already" in told[1][1]
     assert home.palaver("down").returncode == 0
     assert home.living() == []
 
