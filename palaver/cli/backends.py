@@ -64,6 +64,20 @@ def told_of(flags: argparse.Namespace, settings: Settings, backend: "Backend") -
     return {**settings.told(), "model": flags.model, "backend": backend.name, **base}
 
 
+def add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
+    """The flags of models behind an API."""
+    remote = flags.add_argument_group("models behind --api-base or an API")
+    remote.add_argument(
+        "--max-requests-per-minute", type=amount, metavar="N", help="requests wait for their turn beyond that"
+    )
+    remote.add_argument(
+        "--max-tokens-per-minute", type=amount, metavar="N", help="the same for tokens, prompts and replies together"
+    )
+    remote.add_argument(
+        "--request-timeout", type=amount, default=60.0, metavar="SECONDS", help="how long the endpoint may be silent"
+    )
+
+
 def add_local_flags(flags: argparse.ArgumentParser) -> None:
     """The flags of models that run in this process."""
     local = flags.add_argument_group("models on this machine")
@@ -136,6 +150,7 @@ class Backend:
         self._limit = 0 if flags.no_auto_truncate else int(flags.max_context_tokens)
         self._opened: list[Model] = []
         self._weights: dict[str, asyncio.Future[Any]] = {}
+        self._rate: Any = None
         self.factory: Any = None
         """What a `module:object` or an entry point names."""
         if self.name not in BACKENDS:
@@ -148,6 +163,16 @@ class Backend:
             self._endpoint(flags.model).key()
         if self.name == "scripted" and not Path(flags.model).is_file():
             raise ConfigError(f"--backend scripted: --model {flags.model!r} must be a file with a reply on each line")
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """How an endpoint is asked: one limit for all that this process asks of it, and its time limit."""
+        from palaver.models.limits import RateLimit
+
+        if self._rate is None:
+            flags = self._flags
+            self._rate = RateLimit(flags.max_requests_per_minute or None, flags.max_tokens_per_minute or None)
+        return {"limit": self._rate, "timeout": self._flags.request_timeout}
 
     @property
     def context_tokens(self) -> int:
@@ -188,13 +213,13 @@ class Backend:
         if base:
             from palaver.models.openai_api import OpenAIModel
 
-            return OpenAIModel(name, base_url=base)
+            return OpenAIModel(name, base_url=base, **self.wire)
         at = providers.route(name)
         if at.provider in ("hf", "ollama"):
             raise ConfigError(
                 f"--backend openai: {name!r} is no model of an OpenAI-compatible endpoint; try --api-base"
             )
-        return providers.api_model(at)
+        return providers.api_model(at, **self.wire)
 
     async def _local(self, name: str, on_progress: Progress | None, adapter: str) -> Model:
         flags = self._flags

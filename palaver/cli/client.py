@@ -10,6 +10,7 @@ from pathlib import Path
 
 from palaver.cli.backends import (
     Backend,
+    add_endpoint_flags,
     add_local_flags,
     add_model_flags,
     add_private_flag,
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--seed", type=int, help="makes its replies the same in the same conversation")
     add_private_flag(flags)
     add_hub_flags(flags)
+    add_endpoint_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)

@@ -7,6 +7,7 @@ from typing import Final
 
 from palaver.cli.backends import (
     Backend,
+    add_endpoint_flags,
     add_local_flags,
     add_model_flags,
     add_private_flag,
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_private_flag(flags)
     add_hub_flags(flags)
+    add_endpoint_flags(flags)
     add_local_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)
@@ -144,7 +146,7 @@ def _keep(flags: argparse.Namespace, seat: UserSeat, user: UserInRoom) -> None:
 async def _user(flags: argparse.Namespace, backend: Backend, instructions: str) -> UserModel:
     """One of the simulation's user models, or any model in the user's role; raises `PalaverError`."""
     if backend.name == "openai":
-        return OpenAIUserModel(flags.model, instructions, base_url=flags.api_base)
+        return OpenAIUserModel(flags.model, instructions, base_url=flags.api_base, **backend.wire)
     if isinstance(backend.factory, type) and issubclass(backend.factory, UserModel):
         return backend.factory(instructions)
     return SimulatedUser(await backend.open(flags.model, adapter=next(iter(flags.lora), "")), instructions)

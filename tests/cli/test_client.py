@@ -14,10 +14,12 @@ from palaver.core.errors import ConfigError, ModelError
 from palaver.core.prompt import own_words
 from palaver.hub.auth import SharedSecret
 from palaver.models.model import ChatMessage
+from palaver.models.retry import RetryPolicy
 from palaver.models.scripted import ScriptedModel
 from tests.hubs import Member, joined, running
 from tests.models.tiny_llama import save_adapter, save_tiny_llama
 from tests.processes import ROOT, program
+from tests.stubs import OpenAIStub
 
 
 def flags(*arguments: str) -> Any:
@@ -181,6 +183,30 @@ def test_an_endpoint_is_chosen_by_its_address_and_a_missing_key_is_said_at_once(
     assert backends.Backend(flags("--api-base", "http://127.0.0.1:9/v1"), default="hf").name == "openai"
     with pytest.raises(ModelError, match="OPENAI_API_KEY"):
         backends.Backend(flags("--backend", "openai", "--model", "gpt-4o-mini"), default="hf")
+
+
+async def test_all_seats_of_a_client_keep_to_one_limit_of_their_endpoint(openai_stub: OpenAIStub) -> None:
+    """The third request would have to wait for a minute, whichever seat asks it."""
+    told = flags("--api-base", openai_stub.base_url, "--model", "stub-model", "--max-requests-per-minute", "2")
+    backend = backends.Backend(told, default="hf")
+    seats = [await backend.open("stub-model") for _ in range(3)]
+    prompt: list[ChatMessage] = [{"role": "user", "content": "hi"}]
+    asked = [asyncio.create_task(seat.complete(prompt)) for seat in seats]
+    waiting = set(asked)
+    while len(waiting) > 1:
+        _, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    assert len(openai_stub.posts) == 2
+    for task in waiting:
+        task.cancel()
+
+
+async def test_an_endpoint_that_is_silent_is_given_up_after_the_time_that_was_said(openai_stub: OpenAIStub) -> None:
+    openai_stub.hang = True
+    told = flags("--api-base", openai_stub.base_url, "--model", "stub-model", "--request-timeout", "0.2")
+    model = await backends.Backend(told, default="hf").open("stub-model")
+    model._retry = RetryPolicy(attempts=1)  # type: ignore[attr-defined]  # an endpoint's
+    reply = await model.complete([{"role": "user", "content": "hi"}])
+    assert reply.stop_reason == "timeout"
 
 
 def test_a_script_that_is_not_there_is_named() -> None:
