@@ -12,11 +12,11 @@ import msgspec
 
 from palaver.core.commands import COMMANDS, Spec
 from palaver.core.floor_states import STATES, mermaid
+from palaver.core.names import MAX_NAME
 from palaver.core.policies import POLICIES, Policy
 from palaver.core.protocol import (
     MAX_CONTENT,
     MAX_FRAME,
-    MAX_NAME,
     NACKS,
     Close,
     FloorView,

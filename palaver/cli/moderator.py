@@ -67,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _moderate(arguments: argparse.Namespace) -> int:
-    from palaver.core.protocol import Join, tidy_name
+    from palaver.core.names import tidy_name
+    from palaver.core.protocol import Join
     from palaver.participants.console.hiding import Hiding
     from palaver.participants.console.sitting import moderate
 

@@ -12,7 +12,7 @@ from palaver.cli.backends import prompt_text
 from palaver.cli.common import read_text
 from palaver.core.errors import ConfigError
 from palaver.core.message import key_of
-from palaver.core.protocol import tidy_name
+from palaver.core.names import tidy_name
 
 _PERSONA: Final = (
     "You are {name}, talking with others in a chat room. Answer in one to three short sentences. "

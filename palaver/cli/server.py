@@ -70,15 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--no-transcripts", action="store_true", help="write none")
     flags.add_argument("--history", type=_history, default=50, metavar="N", help="past messages that a newcomer gets")
-    flags.add_argument("--policy", choices=list(POLICIES), default="open", help="floor policy of new rooms")
-    flags.add_argument(
-        "--hop-limit",
-        type=_count,
-        default=40,
-        metavar="N",
-        help="agent messages without a human after which a new room pauses itself; 0: never",
-    )
-    flags.add_argument("--lease", type=_seconds, default=120.0, help="seconds that a model may take to answer")
+    _add_floor_flags(flags)
     flags.add_argument(
         "--token", help="everybody must show this token (better: environment variable PALAVER_TOKEN)", default=None
     )
@@ -101,6 +93,19 @@ def parser() -> argparse.ArgumentParser:
     add_log_flags(flags)
     add_trace_flag(flags)
     return flags
+
+
+def _add_floor_flags(flags: argparse.ArgumentParser) -> None:
+    """The floor that a new room begins with."""
+    flags.add_argument("--policy", choices=list(POLICIES), default="open", help="floor policy of new rooms")
+    flags.add_argument(
+        "--hop-limit",
+        type=_count,
+        default=40,
+        metavar="N",
+        help="agent messages without a human after which a new room pauses itself; 0: never",
+    )
+    flags.add_argument("--lease", type=_seconds, default=120.0, help="seconds that a model may take to answer")
 
 
 def add_tls_flags(flags: argparse.ArgumentParser) -> None:

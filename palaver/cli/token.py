@@ -10,7 +10,7 @@ from palaver.cli.common import Parser
 from palaver.core.commands import parse_duration
 from palaver.core.errors import CommandError, ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Role
-from palaver.core.protocol import room_name, tidy_name
+from palaver.core.names import room_name, tidy_name
 
 NEVER = "never"
 

@@ -29,7 +29,8 @@ from palaver.cli.common import (
 )
 from palaver.cli.lifetime import until_stopped
 from palaver.core.errors import PalaverError
-from palaver.core.protocol import Join, tidy_name
+from palaver.core.names import tidy_name
+from palaver.core.protocol import Join
 from palaver.participants.link import Link
 from palaver.participants.settings import Settings
 from palaver.participants.user_seat import UserSeat

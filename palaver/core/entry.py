@@ -44,7 +44,7 @@ class Elapsed(msgspec.Struct, frozen=True, kw_only=True, tag="elapsed", tag_fiel
     """A deadline of the room has passed. Idempotent: it does nothing unless `key` is still due."""
 
     key: str
-    """`lease:TURN`, `cancel:TURN`, `gone` or `wake`: see `floor.deadlines`."""
+    """`lease:TURN`, `cancel:TURN`, `gone` or `wake`: see `due.deadlines`."""
 
 
 class HubStarted(msgspec.Struct, frozen=True, kw_only=True, tag="hub_started", tag_field="type"):

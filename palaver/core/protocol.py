@@ -4,7 +4,6 @@ Both sides meet here and nowhere else. JSON text frames, `type` first. A member'
 forging a sender cannot be said. `docs/protocol.md` is generated from these types.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal
@@ -12,13 +11,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from palaver.core.errors import ProtocolError
-from palaver.core.lookalikes import is_buried, mixed_word
-from palaver.core.message import Message, Role, key_of
+from palaver.core.message import Message, Role
+from palaver.core.names import Name, RoomName, tidy_name
 
 MAX_FRAME: Final = 256 * 1024
 """Largest frame in bytes that the hub reads."""
 MAX_CONTENT: Final = 64 * 1024
-MAX_NAME: Final = 64
 MAX_DEPTH: Final = 32
 """Objects and lists within each other that a message's `meta` may have: what one program can just read, another that
 is deeper in its stack cannot."""
@@ -26,12 +24,7 @@ MAX_TOKEN: Final = 4096
 
 Id = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_CONTENT)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
-RoomName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-RESERVED: Final = frozenset({"system", "hub", "server", "all", "everyone", "here"})
-"""Names that nobody may bear, in the form of `key_of`."""
 
 
 class Close(IntEnum):
@@ -394,33 +387,6 @@ def _depth(value: Any, most: int) -> int:
     if most <= 1:
         return 1
     return 1 + max((_depth(one, most - 1) for one in inside if isinstance(one, dict | list)), default=0)
-
-
-def tidy_name(name: str) -> str:
-    """The name as the room knows it: NFKC, single spaces; raises `ProtocolError` for what cannot be a name."""
-    tidy = " ".join(unicodedata.normalize("NFKC", name).split())
-    if not tidy or len(tidy) > MAX_NAME:
-        raise ProtocolError(f"name {name!r} must have 1 to {MAX_NAME} characters")
-    if any(unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Cs"} for character in tidy) or '"' in tidy:
-        raise ProtocolError(f"name {tidy!r} must not hold control or invisible characters, or quotes")
-    if is_buried(tidy):
-        raise ProtocolError(f"name {tidy!r} has marks without a letter, or too many on one")
-    if (word := mixed_word(tidy)) is not None:
-        raise ProtocolError(f"name {tidy!r} mixes alphabets in the word {word!r}, which hides who it is; use one")
-    if key_of(tidy) in RESERVED:
-        raise ProtocolError(f"name {tidy!r} is reserved; choose another")
-    return tidy
-
-
-def room_name(text: str) -> str:
-    """The text, where it can name a room; raises `ProtocolError`."""
-    try:
-        return msgspec.convert(text, RoomName)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(
-            f"room {text!r} must have 1 to 64 letters, digits, dots, dashes and underscores, and begin with one of "
-            "the first two"
-        ) from error
 
 
 def _explain(error: Exception) -> str:

@@ -6,7 +6,7 @@ Every hub that applies the same entries holds the same room, byte for byte, and 
 from collections.abc import Callable
 from typing import Any, Final
 
-from palaver.core import budgets, floor, forks, notices, seats, speaking, steering
+from palaver.core import budgets, due, floor, forks, notices, seats, speaking, steering
 from palaver.core.effects import Announce, Effect, FloorChanged, Reply
 from palaver.core.entry import Elapsed, Entry, Forked, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import AGENTS, key_of, timestamp
@@ -236,9 +236,9 @@ def _hub_back(state: RoomState, entry: Entry, frame: HubBack, out: list[Effect])
 def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) -> None:
     kind, _, rest = frame.key.partition(":")
     if kind == "lease":
-        floor.lease_over(state, out, rest)
+        due.lease_over(state, out, rest)
     elif kind == "cancel":
-        floor.unanswered(state, out, rest)
+        due.unanswered(state, out, rest)
     elif kind == "gone":
         seats.give_up(state, out)
     speaking.settle(state, out)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from palaver.core import floor, notices
+from palaver.core import due, floor, notices
 from palaver.core.effects import Admit, Announce, Disconnect, Effect, Hearing, Reply
 from palaver.core.entry import Entry, Joined
 from palaver.core.lookalikes import skeleton
@@ -142,7 +142,7 @@ def find(state: RoomState, hub: str, out: list[Effect]) -> None:
 
 def give_up(state: RoomState, out: list[Effect]) -> None:
     """Those whose hub is lost for too long have gone; should their hub only be cut off, they are told to come back."""
-    for key in [key for key, since in state.lost.items() if state.now >= since + floor.GRACE]:
+    for key in [key for key, since in state.lost.items() if state.now >= since + due.GRACE]:
         out.append(Disconnect(state.members[key].session, Close.GOING_AWAY, "its hub was lost; come back"))
         remove(state, key, "its hub was lost", out)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from palaver.core import floor
+from palaver.core import due
 from palaver.core.entry import Elapsed
 from palaver.core.state import RoomState
 
@@ -15,7 +15,7 @@ LATER: Final = 1.0
 
 
 class Deadlines:
-    """Watches `floor.deadlines`; every hub of a room may propose the same one, the rules take it once."""
+    """Watches `due.deadlines`; every hub of a room may propose the same one, the rules take it once."""
 
     def __init__(
         self, state: RoomState, hub: str, clock: Callable[[], float], propose: Callable[[Elapsed], None]
@@ -53,7 +53,7 @@ class Deadlines:
             self._timer = self._loop.call_later(max(0.0, min(due) - self._clock()), self._due)
 
     def _open(self) -> list[tuple[float, str]]:
-        return [item for item in floor.deadlines(self._state) if item[1] not in self._proposed]
+        return [item for item in due.deadlines(self._state) if item[1] not in self._proposed]
 
     def _postponed(self, moment: float, key: str) -> float:
         """A lease runs from the last sign of life, for five leases at most. Hubs that are not the nearest wait."""

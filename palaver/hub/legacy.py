@@ -10,7 +10,8 @@ import msgspec
 
 from palaver.core.errors import ProtocolError
 from palaver.core.message import Message, same_name
-from palaver.core.protocol import Error, Event, HubFrame, Join, Nack, Presence, Say, System, encode, tidy_name
+from palaver.core.names import tidy_name
+from palaver.core.protocol import Error, Event, HubFrame, Join, Nack, Presence, Say, System, encode
 from palaver.hub.session import Session
 
 

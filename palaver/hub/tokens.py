@@ -11,7 +11,7 @@ import msgspec
 
 from palaver.core.errors import ConfigError, ProtocolError
 from palaver.core.message import Role
-from palaver.core.protocol import RoomName, tidy_name
+from palaver.core.names import RoomName, tidy_name
 from palaver.hub.auth import Auth, Denied, Rights, SharedSecret, missing
 
 ALGORITHM: Final = "HS256"

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 GRACE: Final = 3.0
 """Seconds that a model may take to stop once it was told to; then its call is abandoned, and the hub gets its answer
-before it calls this client unresponsive (`core.floor.PATIENCE`)."""
+before it calls this client unresponsive (`core.due.PATIENCE`)."""
 CATCH_UP: Final = 0.5
 """Seconds to wait for messages that a grant speaks of and that have not come yet."""
 

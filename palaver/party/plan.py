@@ -9,7 +9,7 @@ from palaver.config.loading import Document, KeyPath, dotted_path
 from palaver.config.masking import is_secret
 from palaver.core.errors import ConfigError, ProtocolError
 from palaver.core.message import Role, key_of
-from palaver.core.protocol import tidy_name
+from palaver.core.names import tidy_name
 from palaver.hub.auth import is_loopback
 from palaver.party.doors import Door
 from palaver.party.process import HUB, Plan, Process, Seat

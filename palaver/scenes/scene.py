@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, get_args
 
 from palaver.core.errors import ConfigError, ProtocolError
 from palaver.core.message import key_of
-from palaver.core.protocol import tidy_name
+from palaver.core.names import tidy_name
 from palaver.scenes.actions import TYPES, ActionType
 
 RELATIONSHIPS: Final = ("stranger", "know by name", "acquaintance", "friend", "romantic relationship", "family member")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from palaver.core.due import PATIENCE, deadlines
 from palaver.core.entry import Elapsed
-from palaver.core.floor import PATIENCE, deadlines
 from palaver.core.protocol import Grant, Revoke
 from tests.core.world import World, replied, room_of
 

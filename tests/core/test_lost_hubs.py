@@ -1,6 +1,6 @@
 """Hubs that are lost and come back: what becomes of those who sit in the room by way of them."""
 
-from palaver.core import floor
+from palaver.core import due
 from palaver.core.effects import Announce, Disconnect
 from palaver.core.entry import HubBack, HubLost, Joined
 from palaver.core.protocol import Close, Presence
@@ -42,14 +42,14 @@ def test_who_joins_again_by_another_hub_has_its_seat_and_what_it_owed() -> None:
     assert (world.state.members["ada"].hub, world.state.members["ada"].away) == ("other", False)
     assert world.holders() == ["Ada"]
     assert lose(world) == []
-    world.wait(floor.GRACE + 1)
+    world.wait(due.GRACE + 1)
     assert set(world.state.members) == {"ada"}
 
 
 def test_a_seat_is_kept_for_a_while_and_then_given_up_once() -> None:
     world = room_of("Ada")
     lose(world)
-    world.wait(floor.GRACE - 0.1)
+    world.wait(due.GRACE - 0.1)
     assert set(world.state.members) == {"ada", "mod"}
     effects = len(world.effects)
     world.wait(0.2)
@@ -57,7 +57,7 @@ def test_a_seat_is_kept_for_a_while_and_then_given_up_once() -> None:
     assert not world.state.lost
     gone = [one for one in world.effects[effects:] if isinstance(one, Disconnect)]
     assert {(one.session, one.code) for one in gone} == {("s-ada", Close.GOING_AWAY), ("s-mod", Close.GOING_AWAY)}
-    assert not floor.deadlines(world.state)
+    assert not due.deadlines(world.state)
 
 
 def test_a_hub_that_is_back_has_its_members_back() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from palaver.core.errors import ProtocolError
+from palaver.core.names import tidy_name
 from palaver.core.protocol import (
     MAX_CONTENT,
     Ack,
@@ -14,7 +15,6 @@ from palaver.core.protocol import (
     decode_join,
     decode_member,
     encode,
-    tidy_name,
 )
 
 

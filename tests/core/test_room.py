@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palaver.core import floor, room, views
+from palaver.core import due, floor, room, views
 from palaver.core.effects import Announce, Effect, Publish, Reply
 from palaver.core.entry import Entry, decode_entry, encode_entry
 from palaver.core.errors import ProtocolError
@@ -100,7 +100,7 @@ def test_no_entry_that_can_be_decoded_makes_the_rules_raise(entries: list[Entry]
         room.apply(state, entry)
         views.floor_view(state)
         views.roster(state)
-        assert all(moment == moment for moment, _ in floor.deadlines(state))
+        assert all(moment == moment for moment, _ in due.deadlines(state))
     assert encode_state(decode_state(encode_state(state))) == encode_state(state)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from palaver.core import room
+from palaver.core.due import deadlines
 from palaver.core.effects import Announce, Disconnect, Effect, Publish, Reply
 from palaver.core.entry import Elapsed, Entry, HubStarted, Joined, Left, Logged
-from palaver.core.floor import deadlines
 from palaver.core.message import AGENTS, Message, Role, key_of
 from palaver.core.protocol import Ack, Cancelled, Command, Event, FloorRequest, HubFrame, Nack, Pass, Say, Status
 from palaver.core.state import RoomState, encode_state

@@ -333,7 +333,7 @@ MEMBER: Final = (
         "bear a name that hides or reorders text",
         "no control, format or invisible characters",
         "tests/hub/test_server.py::test_names_that_could_deceive_are_refused",
-        "palaver/core/protocol.py",
+        "palaver/core/names.py",
         'if any(unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Cs"} for character in tidy)',
         "if False",
     ),

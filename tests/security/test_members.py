@@ -9,7 +9,7 @@ import pytest
 
 from palaver.core.errors import ProtocolError
 from palaver.core.lookalikes import skeleton
-from palaver.core.protocol import tidy_name
+from palaver.core.names import tidy_name
 from tests.api.talks import serving
 from tests.hubs import Member, joined, running, stranger
 
