@@ -34,6 +34,8 @@ bench: install
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/rollouts.py
 	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/logs.py
+	$(BIN)/python benchmarks/scale_model.py
 	$(BIN)/python benchmarks/pause.py
 	$(BIN)/python benchmarks/conversations.py
 	$(BIN)/python benchmarks/chaos.py

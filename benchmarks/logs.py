@@ -4,7 +4,8 @@
 
 Echo is one message at a time, from its sending to its acknowledgement. Under load, eight speakers of one room have 32
 messages each under way. CPU is the hub's (with NATS, the server's beside it). Across is from a member of one hub to a
-member of another. Moving is from kill -9 of a member's hub until another has welcomed it, its URL being known.
+member of another; such a hub's CPU is looked at too. Moving is from kill -9 of a member's hub until another has
+welcomed it, its URL being known.
 """
 
 import argparse
@@ -91,6 +92,7 @@ async def _seat(url: str, name: str, **fields: Any) -> AsyncIterator[ClientConne
         while b'"welcome"' not in await member.recv(decode=False):
             pass
         yield member
+        member.transport.abort()  # what it has not read would hold up its goodbye
 
 
 async def _echo(url: str, count: int) -> list[float]:
@@ -128,6 +130,21 @@ async def _across(one: str, other: str, count: int) -> list[float]:
                 pass
             found.append(time.perf_counter() - sent)
     return found
+
+
+async def _far(near: Running, far: Running, seconds: float) -> float:
+    """Microseconds of CPU that a message costs a hub where somebody only listens."""
+    async with _seat(far.url, "Listener") as listener:
+
+        async def listen() -> None:
+            while True:
+                await listener.recv(decode=False)
+
+        listening = asyncio.create_task(listen())
+        used, until = far.cpu(), time.perf_counter() + seconds
+        said = sum(await asyncio.gather(*(_speaker(near.url, f"F{n}", until) for n in range(SPEAKERS))))
+        listening.cancel()
+        return (far.cpu() - used) / said * 1e6
 
 
 async def _move(dying: Running, living: Running) -> float:
@@ -169,6 +186,7 @@ async def _measure(name: str, folder: Path, options: argparse.Namespace) -> dict
             across = await _across(hub.url, other.url, options.echoes)
             found["across_p50_us"] = statistics.median(across) * 1e6
             found["across_p99_us"] = statistics.quantiles(across, n=100)[98] * 1e6
+            found["far_cpu_us"] = await _far(hub, other, options.seconds / 2)
             found["move_ms"] = await _move(hub, other) * 1e3
         return found
 
@@ -181,6 +199,7 @@ ROWS: Final = {
     "server_cpu_us": "  CPU of nats-server for each, us",
     "across_p50_us": "to a member of another hub, p50, us",
     "across_p99_us": "  p99, us",
+    "far_cpu_us": "CPU of a hub with one listener for each message, us",
     "move_ms": "moving to another hub after kill -9, ms",
 }
 

@@ -37,12 +37,13 @@ class NatsServer:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start it, as our example configures it, and wait until it answers."""
+    async def start(self, *, room: str = "") -> None:
+        """Start it, as our example configures it, and wait until it answers; `room` is what it may store."""
         config = self._folder / "nats-server.conf"
         config.parent.mkdir(parents=True, exist_ok=True)
         text = CONFIG.read_text().replace("127.0.0.1:4222", f"127.0.0.1:{self.port}")
-        config.write_text(text.replace('"nats-data"', f'"{self._folder / "jetstream"}"'))
+        stored = f'"{self._folder / "jetstream"}"' + (f"\n  max_file_store: {room}" if room else "")
+        config.write_text(text.replace('"nats-data"', stored))
         log = self._folder / "nats-server.log"
         self._process = await asyncio.create_subprocess_exec(binary(), "-c", str(config), "-l", str(log))
         async with asyncio.timeout(10):

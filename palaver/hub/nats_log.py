@@ -117,7 +117,7 @@ class NatsLog:
         await self._peers.open()
         await self._broker.subscribe(self._names.texts, self._hear_text)
         self._can_follow = True  # rooms that are opened from here on follow by themselves
-        followed = [await self._follow(room, tail) for room, tail in list(self._tails.items())]
+        followed = await asyncio.gather(*(self._follow(room, tail) for room, tail in self._tails.items()))
         for follower in followed:
             await follower.caught_up.wait()
         await self._outgoing.send_again()

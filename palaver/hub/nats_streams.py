@@ -15,6 +15,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a log or a hub may be called: it stands in subjects."""
 DUPLICATES: Final = 300.0
 """Seconds for which the server knows a message by its `Nats-Msg-Id`."""
+CONSUMERS: Final = 1_000_000
+"""Open rooms of all hubs together; where a stream does not say, a server allows 1,000."""
 SMALLEST: Final = 1024 * 1024
 """Bytes that a server must take in one message; it is its default."""
 
@@ -93,7 +95,7 @@ async def _make(broker: Broker, wanted: "StreamConfig") -> "StreamInfo":
             return await jetstream.stream_info(str(wanted.name))
         except NotFoundError:
             kept = {"storage": StorageType.FILE, "discard": DiscardPolicy.NEW, "compression": StoreCompression.S2}
-            return await jetstream.add_stream(wanted.evolve(num_replicas=1, **kept))
+            return await jetstream.add_stream(wanted.evolve(num_replicas=1, max_consumers=CONSUMERS, **kept))
 
     info = await broker.ask(there_or_made())
     found = info.config

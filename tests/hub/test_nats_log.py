@@ -1,9 +1,11 @@
 """The log on NATS JetStream, over a real server that is killed and started again."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from palaver.core.state import encode_state
 from palaver.hub import nats_archive
 from palaver.hub.nats_log import NatsLog
 from palaver.hub.nats_streams import parse, room_of, token_of
+from palaver.hub.replaying import replay
 from tests.hubs import joined
 from tests.nats_server import NatsServer, hub_on, is_connected, until
 
@@ -98,6 +101,18 @@ async def test_rooms_with_dots_do_not_hear_each_other(nats: NatsServer) -> None:
     assert [room_of(token_of(room)) for room in ("a.b", "a", "a-b_c")] == ["a.b", "a", "a-b_c"]
 
 
+async def test_a_hub_opens_more_rooms_than_a_server_allows_consumers_unasked(nats: NatsServer) -> None:
+    async with opened(nats) as (log, _):
+        listeners = {f"room-{number}": Taken() for number in range(1010)}
+        for room, taken in listeners.items():
+            log.tail(room, 0, taken)
+        for number, room in enumerate(listeners):
+            log.append(entry(number, room))
+        for number, taken in enumerate(listeners.values()):
+            await taken.until(lambda taken=taken: bool(taken.ids))  # type: ignore[misc]
+            assert taken.ids == [number]
+
+
 async def test_what_was_not_confirmed_when_the_server_was_killed_is_there_once(nats: NatsServer) -> None:
     """The fate of what was under way is unknown: it is sent again under its id, in order, and answered then."""
     async with opened(nats) as (log, taken):
@@ -137,26 +152,55 @@ async def test_a_hub_refuses_and_recovers_while_its_server_is_away(nats: NatsSer
         assert [frame["content"] for frame in seen] == ["before", "after"]
 
 
+async def test_a_server_whose_store_is_full_is_said_and_nothing_acknowledged_is_lost(nats: NatsServer) -> None:
+    await nats.kill()
+    await nats.start(room="100KB")
+    async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann:
+        answers = [await ann.say("".join(random.choices("abcdefghij", k=4000))) for _ in range(60)]
+        refused = [answer for answer in answers if answer["type"] == "nack"]
+        assert refused
+        assert {(answer["code"], answer["retry_after"]) for answer in refused} == {("unavailable", 1.0)}
+        assert "insufficient" in refused[0]["reason"]
+        await nats.kill()
+        await nats.start()
+        await until(lambda: is_connected(hub.hub._log))  # type: ignore[arg-type]
+        kept = len(answers) - len(refused) + 1
+        assert (await ann.say("after"))["seq"] == kept
+        async with joined(hub.url, "Late", "observer", after=0) as late:
+            assert [(await late.until("message"))["seq"] for _ in range(kept)] == list(range(1, kept + 1))
+
+
 async def test_a_hub_that_starts_late_begins_with_a_snapshot_and_fills_in_its_archive(
     nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What is said and redacted while the archive is behind comes after it; whoever asks for old messages waits."""
+
+    async def slow(*arguments: Any, **options: Any) -> AsyncIterator[tuple[int, list[tuple[int, bytes]]]]:
+        await asyncio.sleep(0.3)
+        async for step in replay(*arguments, **options):
+            yield step
+
     monkeypatch.setattr(nats_archive, "PART", 1000)
     async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann:
-        for number in range(250):
-            await ann.send({"type": "message", "id": str(number), "content": f"number {number} {'x' * 40}"})
-        await ann.until("ack", id="249")
-        await ann.command("/redact 3")
+        for number in range(300):  # more than memory holds
+            await ann.say(f"number {number} {'x' * 40}", id=str(number))
+            if number == 100:
+                assert (await ann.command("/redact 3"))["type"] == "ack"
     async with hub_on(nats, "one") as hub, joined(hub.url, "Ann") as ann:
         await ann.say("one more")
+        monkeypatch.setattr(nats_archive, "replay", slow)
         async with hub_on(nats, "two") as late, joined(late.url, "Late", "observer", after=0) as reader:
-            everything = [await reader.until("message") for _ in range(251)]
-            assert [frame["seq"] for frame in everything] == list(range(1, 252))
-            assert everything[2]["redacted"] is not None
+            for number in range(3):
+                await ann.say(f"and meanwhile {number}")
+            assert (await ann.command("/redact 150"))["type"] == "ack"
+            everything = [await reader.until("message") for _ in range(304)]
+            assert [frame["seq"] for frame in everything] == list(range(1, 305))
+            assert [frame["seq"] for frame in everything if frame["redacted"] is not None] == [3, 150]
             assert "number 2" not in everything[2]["content"]
             assert everything[249]["content"].startswith("number 249")
-            state = late.hub.rooms["main"].state
-            await ann.until("presence", name="Late")
-            assert encode_state(state) == encode_state(hub.hub.rooms["main"].state)
+            one, two = hub.hub.rooms["main"].state, late.hub.rooms["main"].state
+            await until(lambda: one.applied == two.applied)
+            assert encode_state(one) == encode_state(two)
 
 
 async def test_a_log_that_was_replaced_is_not_gone_on_with(nats: NatsServer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from palaver.core.entry import Elapsed
 from palaver.core.message import Message
-from palaver.core.protocol import Ack, Close, Join, Welcome
+from palaver.core.protocol import Ack, Close, Join, Streamed, Welcome
 from palaver.core.state import RoomState, encode_state
 from palaver.hub import deadlines
 from palaver.participants.link import Link, LinkDown
@@ -182,6 +182,7 @@ async def test_streamed_text_reaches_members_of_other_hubs_and_keeps_the_floor(n
             while time.monotonic() < until_when:
                 await bot.send({"type": "delta", "turn": turn + 1, "text": "not mine"})
                 await bot.send({"type": "delta", "turn": turn, "text": "so "})
+                one.hub._log.tell(Streamed(room="main", sender="Bot", turn=turn + 1, text="of a hub that errs"))
                 await asyncio.sleep(0.1)
             assert (await bot.say("so it is", turn=turn))["type"] == "ack"
             assert (await ann.until("message", content="so it is"))["turn"] == turn
