@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, set_up_logging
+from palaver.cli.common import Parser, add_tls_ca_flag, set_up_logging, tls_of
 
 if TYPE_CHECKING:
     from palaver.models.client import LLMClient
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--server", metavar="URL", help="talk to a model in a room of this hub; needs --to")
     flags.add_argument("--to", metavar="NAME", help="the model's name in the room")
     flags.add_argument("--room", default="main", help="the room, with --server")
+    add_tls_ca_flag(flags)
     flags.add_argument("--name", default="Guest", help="your name in the room, with --server")
     flags.add_argument("--max-new-tokens", type=int, default=500, metavar="N", help="tokens of an answer at most")
     flags.add_argument("--temperature", type=float, default=0.7, help="of sampling; 0 always takes the likeliest")
@@ -70,8 +71,10 @@ def _client(arguments: argparse.Namespace) -> "LLMClient":
 
     model: str | HubModel = arguments.model
     if arguments.server:
-        token = os.environ.get("PALAVER_TOKEN") or None
-        model = HubModel(arguments.server, arguments.to, room=arguments.room, asker=arguments.name, token=token)
+        token, tls = os.environ.get("PALAVER_TOKEN") or None, tls_of(arguments)
+        model = HubModel(
+            arguments.server, arguments.to, room=arguments.room, asker=arguments.name, token=token, tls=tls
+        )
     return LLMClient(
         model,
         base_url=arguments.api_base,

@@ -63,18 +63,23 @@ def add_hub_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", default=DEFAULT_SERVER, metavar="URL", help="the hub, ws:// or wss://")
     parser.add_argument("--room", default="main", help="the room to join")
     parser.add_argument("--token", help="the room's token (better: environment variable PALAVER_TOKEN)")
-    parser.add_argument(
-        "--tls-ca",
-        type=Path,
-        metavar="FILE",
-        help="over wss:// trust the certificates of this file (PEM) only",
-    )
+    add_tls_ca_flag(parser)
     parser.add_argument("--proxy", metavar="URL", help="reach the hub through this proxy (none: directly)")
 
 
 def token_of(arguments: argparse.Namespace) -> str | None:
     """The token from the flag, else from `PALAVER_TOKEN`."""
     return arguments.token or os.environ.get("PALAVER_TOKEN") or None
+
+
+def add_tls_ca_flag(parser: argparse.ArgumentParser) -> None:
+    """`--tls-ca`."""
+    parser.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="over wss:// trust the certificates of this file (PEM) only",
+    )
 
 
 def tls_of(arguments: argparse.Namespace) -> ssl.SSLContext | None:

@@ -221,7 +221,7 @@ class Hub:
             if self._in_pace(host, session, None, len(raw)):
                 host.outbox.reply(session, told)
             return None
-        if not self._in_pace(host, session, frame, len(raw)):
+        if session.pace is not None and not self._in_pace(host, session, frame, len(raw)):
             return None
         if isinstance(frame, Delta):
             host.stream(session, frame)

@@ -36,13 +36,16 @@ class Bucket:
         """0 where there was room, else the seconds to wait: those who wait as told are not refused again."""
         passed = (now - self._at) * self._rate
         self._at = now
-        self._allowance = min(self._burst, self._allowance + passed)
+        allowance = self._allowance + passed
+        if allowance > self._burst:
+            allowance = self._burst
         if self.refused:
             self.refused = max(0.0, self.refused - passed)
-        if self._allowance > cost - 1e-9:  # whoever waits as told is not refused for a rounding
-            self._allowance -= cost
+        if allowance > cost - 1e-9:  # whoever waits as told is not refused for a rounding
+            self._allowance = allowance - cost
             return 0.0
-        wait = (self.refused + cost - self._allowance) / self._rate
+        self._allowance = allowance
+        wait = (self.refused + cost - allowance) / self._rate
         self.refused += cost
         return wait
 

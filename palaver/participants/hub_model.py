@@ -1,6 +1,7 @@
 """A model that sits in a room, used as a `Model`: what is asked is said there, its next message is the answer."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,11 +28,13 @@ class HubModel:
         asker: str = "Guest",
         token: str | None = None,
         limit: float = 120,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self._url = url
         self._join = Join(name=asker, role="moderator", room=room, token=token, deltas=False)
         self._limit = limit
+        self._tls = tls
 
     async def complete(
         self,
@@ -66,7 +69,7 @@ class HubModel:
         return LLMResponse("", 0, elapsed, self.name, False, reason, stop_reason="error")
 
     async def _ask(self, text: str) -> Message:
-        async with Link(self._url, self._join) as link:
+        async with Link(self._url, self._join, tls=self._tls) as link:
             asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             answering = asyncio.create_task(self._answer(link, asked))
             asking = asyncio.create_task(self._put(link, text, asked))

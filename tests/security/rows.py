@@ -401,8 +401,8 @@ TEXT: Final = (
         "words become text nodes; Trusted Types and a content policy",
         "tests/web/test_page.py::test_what_others_write_stays_text",
         "palaver/hub/web/view.js",
-        ".textContent = clean(stream.text);",
-        ".innerHTML = stream.text;",
+        "item.lastChild.textContent = redacted",
+        "item.lastChild.innerHTML = redacted",
     ),
     Row(
         "write a chat template's control words into a prompt",
