@@ -42,6 +42,7 @@ bench: install
 	$(BIN)/python benchmarks/chaos.py --log nats
 	$(BIN)/python benchmarks/fuzz_frames.py
 	$(BIN)/python benchmarks/restart.py
+	$(BIN)/python benchmarks/crowd.py
 
 docs: install
 	$(BIN)/python tools/make_docs.py

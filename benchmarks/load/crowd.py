@@ -63,6 +63,11 @@ class Crowd:
             member.connection.close()
         self._poll.close()
 
+    @property
+    def number(self) -> int:
+        """The file number by which another loop learns that somebody has something to read."""
+        return self._poll.fileno()
+
     # --- joining -------------------------------------------------------------------------------------------------
 
     def seat_receivers(self, count: int, role: str = "observer", *, checked: bool = True) -> None:

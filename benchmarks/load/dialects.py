@@ -24,6 +24,8 @@ class Dialect:
 
     name = "broadcast"
     path = "/"
+    room = "main"
+    """Where members join, for hubs that have rooms."""
     framed_twice = False
     """Whether the hub's units lie inside websocket frames whose borders mean nothing (NATS)."""
     welcomes = False
@@ -101,7 +103,7 @@ class Palaver(Dialect):
     _turn = re.compile(rb'"type":"grant".*?"turn":(\d+)')
 
     def join(self, name: str, role: str) -> bytes:
-        return masked(json.dumps({"type": "join", "name": name, "role": role, "room": "main"}).encode())
+        return masked(json.dumps({"type": "join", "name": name, "role": role, "room": self.room}).encode())
 
     def is_welcome(self, unit: bytes) -> bool:
         return b'"welcome"' in unit
@@ -128,6 +130,7 @@ class Nats(Dialect):
     """The NATS protocol over nats-server's websocket listener."""
 
     name = "nats"
+    room = "room"
     framed_twice = True
     welcomes = True
     overhead = 18
@@ -136,14 +139,14 @@ class Nats(Dialect):
         return masked(b'CONNECT {"verbose":false,"pedantic":false,"protocol":1}\r\n', BINARY)
 
     def join(self, name: str, role: str) -> bytes:
-        return masked(b"SUB room 1\r\nPING\r\n", BINARY)
+        return masked(b"SUB %b 1\r\nPING\r\n" % self.room.encode(), BINARY)
 
     def is_welcome(self, unit: bytes) -> bool:
         return unit == b"PONG\r\n"
 
     def message(self, sender: int, counter: int, at: int) -> bytes:
         content = stamp(sender, counter, at) + self.padding
-        return masked(b"PUB room %d\r\n%b\r\n" % (len(content), content), BINARY)
+        return masked(b"PUB %b %d\r\n%b\r\n" % (self.room.encode(), len(content), content), BINARY)
 
     def unit_at(self, data: bytes, start: int) -> int | None:
         line = data.find(b"\r\n", start)
