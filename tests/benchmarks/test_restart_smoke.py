@@ -15,6 +15,6 @@ def test_a_room_comes_back_the_same_from_its_log_and_from_its_snapshot() -> None
     command = [sys.executable, str(RESTART), "--entries", "3000", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
-    assert figures["replayed_per_s"] > 500
-    assert figures["snapshot_s"] < 2
+    for figures in json.loads(done.stdout).values():
+        assert figures["replayed_per_s"] > 500
+        assert figures["snapshot_s"] < 2
