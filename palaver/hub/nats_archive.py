@@ -53,7 +53,7 @@ class NatsArchive:
         self._followers = followers
         self._names = names
         self._read = read
-        self._local = SqliteLog(folder)
+        self._local = SqliteLog(folder, copied=True)
         self._filling: dict[str, asyncio.Task[None]] = {}
         self._held_back: dict[str, list[tuple[int, bytes]]] = {}
 

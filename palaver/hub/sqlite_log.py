@@ -51,7 +51,10 @@ _message_decoder = msgspec.json.Decoder(Message)
 
 
 class SqliteLog:
-    """`Log` and `Archive` in `folder/palaver.sqlite3` (`None`: in memory). `on_commit` gets seconds and entries."""
+    """`Log` and `Archive` in `folder/palaver.sqlite3` (`None`: in memory). `on_commit` gets seconds and entries.
+
+    `copied` says that all of it can be made again from a log elsewhere.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class SqliteLog:
         *,
         fsync: Fsync = "everysec",
         on_commit: Callable[[float, int], None] = lambda seconds, entries: None,
+        copied: bool = False,
     ) -> None:
         self._folder = folder
+        self._copied = copied
         self._fsync: Fsync = fsync
         self._on_commit = on_commit
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -290,7 +295,9 @@ class SqliteLog:
         if isinstance(error, sqlite3.OperationalError) or self._folder is None:
             return str(error)
         file = self._folder / "palaver.sqlite3"
-        if "block of messages" in str(error):
+        if self._copied:
+            mend = f"delete {self._folder}: all of it is made again from the log that the hubs share"
+        elif "block of messages" in str(error):
             mend = f"""sqlite3 {file} "DELETE FROM messages; DELETE FROM snapshots" has them made again from the log"""
         else:
             mend = f"restore {file} from a backup, or save what is whole of it with `sqlite3 {file} .recover`"

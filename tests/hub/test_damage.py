@@ -16,6 +16,7 @@ from palaver.core.errors import LogUnavailable
 from palaver.core.transcript import from_lines
 from palaver.hub.sqlite_log import SqliteLog
 from tests.hubs import joined, running, stranger
+from tests.nats_server import NatsServer
 from tests.processes import hub_process, program
 
 FILE = "palaver.sqlite3"
@@ -188,6 +189,29 @@ async def _written(path: Path, lines: int) -> None:
     async with asyncio.timeout(10):
         while await asyncio.to_thread(lacks):  # noqa: ASYNC110  # the file is another process's
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.system
+async def test_a_hub_whose_own_archive_is_damaged_makes_it_again_from_the_shared_log(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """As it says itself: the file may be deleted."""
+    flags = ("--log", nats.url, "--hub-name", "one")
+    async with hub_process(tmp_path, *flags) as (url, hub):
+        async with joined(url, "Ann") as ann:
+            for number in range(SAID):
+                await ann.say(f"word {number}")
+        hub.signal(signal.SIGTERM)
+        assert await hub.exit() == 0
+    (file,) = (tmp_path / "data").glob(f"*/{FILE}")
+    garbage(file, 0.0)
+    where = ("--data-dir", str(tmp_path / "data"), "--transcripts", str(tmp_path / "logs"))
+    async with program("server.py", "--port", "0", *where, *flags) as broken:
+        assert await broken.exit() == 2
+    assert f"delete {file.parent}: all of it is made again" in broken.output
+    shutil.rmtree(file.parent)
+    async with hub_process(tmp_path, *flags) as (url, _), joined(url, "Late", "observer", after=0) as late:
+        assert [(await late.until("message"))["seq"] for _ in range(SAID)] == list(range(1, SAID + 1))
 
 
 async def test_a_log_that_could_not_be_opened_is_not_kept_locked(stopped: Path, tmp_path: Path) -> None:
