@@ -8,7 +8,7 @@ is set aside (`Session.behind`) and caught up from the archive when it reads aga
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from palaver.core.message import Message
 from palaver.core.protocol import HubFrame, encode
@@ -66,6 +66,18 @@ class _Common:
         return parts
 
 
+class Listener(Protocol):
+    """One in this process who hears what is kept nowhere, beside the sessions."""
+
+    def passes(self, frame: HubFrame) -> None:
+        """A frame for everybody that is no message."""
+        ...
+
+    def silence(self, turn: int) -> None:
+        """Streamed text of this turn is not to be heard any more."""
+        ...
+
+
 class Outbox:
     """The frames of one room on their way out, and the sessions they go to.
 
@@ -83,6 +95,7 @@ class Outbox:
         self._on_flush = on_flush
         self._on_behind = on_behind
         self.sessions: dict[str, Session] = {}
+        self.listeners: set[Listener] = set()
         self._legacy: set[Session] = set()
         self._common: list[tuple[int, bytes]] = []
         self._private: dict[Session, list[_Private]] = {}
@@ -124,6 +137,8 @@ class Outbox:
     def notice(self, frame: HubFrame) -> None:
         """A frame for everybody."""
         self._everybody(NOTICE, frame, wire(encode(frame)))
+        for listener in self.listeners:
+            listener.passes(frame)
 
     def moderators(self, frame: HubFrame) -> None:
         """A frame for the moderators."""
@@ -136,12 +151,16 @@ class Outbox:
     def delta(self, turn: int, frame: HubFrame) -> None:
         """Streamed text; it waits up to 20 ms for more of its kind."""
         self._deltas.append((turn, wire(encode(frame))))
+        for listener in self.listeners:
+            listener.passes(frame)
         if self._delta_timer is None:
             self._delta_timer = self._loop.call_later(WINDOW, self._window_over)
 
     def silence(self, turn: int) -> None:
         """Throw away streamed text of this turn that has not left yet."""
         self._deltas = [delta for delta in self._deltas if delta[0] != turn]
+        for listener in self.listeners:
+            listener.silence(turn)
 
     def _everybody(self, kind: int, frame: HubFrame, data: bytes) -> None:
         for session in self._legacy:

@@ -2,9 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
+
+from palaver.api.passing import Passing
+from palaver.core.protocol import FloorView, Streamed
 from palaver.models.scripted import ScriptedModel
+from palaver.models.stopping import unless_pressed
 from tests.api.talks import Server, entry, serving
 from tests.hubs import joined
 
@@ -47,6 +53,62 @@ async def test_who_says_to_have_read_more_than_was_said_gets_what_comes_as_new()
         events = await _all(server, ident, params={"after": 2**40})
     assert [event[0] for event in events[-3:]] == ["message", "message", "status"]
     assert "changed" not in {event[0] for event in events}
+
+
+class Writing(ScriptedModel):
+    """Writes a first piece, and the rest when the gate is open."""
+
+    def __init__(self, gate: asyncio.Event) -> None:
+        super().__init__(["So it goes, on and on."], cycle=True)
+        self.gate = gate
+
+    async def complete(self, messages: Any, *, on_text: Any = None, cancel: Any = None, **options: Any) -> Any:
+        on_text("So it goes, ")
+        await unless_pressed(cancel, self.gate.wait())
+        return await super().complete(messages, on_text=lambda text: None, cancel=cancel, **options)
+
+
+async def test_a_live_stream_brings_text_as_it_is_written_and_the_floor() -> None:
+    gate = asyncio.Event()
+    async with serving({"slow": entry(lambda: Writing(gate))}) as server:
+        ident = await server.begin(max_turns=1)
+        events = []
+        async for event in server.events(ident, params={"live": "true"}):
+            events.append(event)
+            if event[0] == "delta":
+                gate.set()
+    delta = next(content for kind, _, content in events if kind == "delta")
+    spoken = [content for kind, _, content in events if kind == "message" and content["role"] == "model"]
+    assert (delta["from"], delta["text"]) == ("Alice", "So it goes,")
+    assert [(one["turn"], one["content"]) for one in spoken] == [(delta["turn"], "So it goes, on and on.")]
+    assert any(kind == "floor" and content["holders"] for kind, _, content in events)
+    assert events[-1][0] == "status"
+
+
+async def _until_text(server: Server, ident: str) -> AsyncIterator[tuple[str, str, Any]]:
+    async for event in server.events(ident, params={"live": "true"}):
+        yield event
+        if event[0] == "delta":
+            return
+
+
+async def test_what_a_pause_has_silenced_is_not_streamed() -> None:
+    """Pause means silence, over HTTP too: what waits for a reader is thrown away with the turn."""
+    gate = asyncio.Event()
+    async with serving({"slow": entry(lambda: Writing(gate))}) as server:
+        ident = await server.begin(max_turns=1)
+        written = [event async for event in _until_text(server, ident)][-1][2]
+        host = server.service.hub.rooms[ident]
+        passing = Passing(lambda: None)
+        passing.attach(host)
+        passing.take(())
+        host.outbox.delta(written["turn"], msgspec.convert(written, Streamed))
+        await server.client.post(f"/conversations/{ident}/commands", json={"text": "/pause"})
+        taken = passing.take(())
+        assert [type(frame) for frame in taken] == [FloorView] and taken[0].paused
+        passing.detach()
+        assert passing not in host.outbox.listeners
+        await server.client.delete(f"/conversations/{ident}")
 
 
 async def test_what_is_said_cannot_pretend_to_be_an_event() -> None:

@@ -1,8 +1,9 @@
 """What was said: as a stream of events that can be taken up again, and as a transcript in several forms."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,11 +13,13 @@ from fastapi.responses import StreamingResponse
 from palaver.api.access import Caller, caller_of
 from palaver.api.door import Door
 from palaver.api.errors import BadRequest
+from palaver.api.passing import Passing
 from palaver.api.routes.conversations import summary, visible
 from palaver.api.service import Service
 from palaver.api.shapes import Problem
 from palaver.api.watching import Watch
 from palaver.core.message import Message, same_name
+from palaver.core.protocol import FloorView, Streamed
 from palaver.hub.auth import Rights
 from palaver.records.formats import FORMATS, Format, rendered
 
@@ -43,10 +46,12 @@ def routes(service: Service, door: Door) -> APIRouter:
         ident: str,
         rights: Annotated[_Rights, Depends(door.reader)],
         after: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        live: bool = False,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> Response:
         """`message` events by `seq`, `changed` where one was redacted, and `status` at the end.
 
+        With `live` also `delta`, text as it is written (its `message` has the same `turn`), and `floor`, who may speak.
         Come back with `after`, or with `Last-Event-ID` as browsers do by themselves. A stream ends with its token.
         """
         await service.conversations.get(ident)
@@ -55,7 +60,7 @@ def routes(service: Service, door: Door) -> APIRouter:
         if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
             after = max(after, int(last_event_id[:16]))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(service, ident, after, rights), media_type=EVENTS, headers=headers)
+        return StreamingResponse(_events(service, ident, after, rights, live=live), media_type=EVENTS, headers=headers)
 
     @router.get("/transcript", response_class=Response, responses={200: _TYPES, 400: {"model": Problem}})
     async def transcript(
@@ -80,24 +85,30 @@ def routes(service: Service, door: Door) -> APIRouter:
 
 
 EVENTS: Final = "text/event-stream"
+_KINDS: Final = {Streamed: "delta", FloorView: "floor"}
 _TYPES: Final[dict[str, Any]] = {"content": {kind.partition(";")[0]: {} for kind in FORMATS.values()}}
 
 
-async def _events(service: Service, ident: str, after: int, rights: Rights) -> AsyncIterator[bytes]:
+async def _events(service: Service, ident: str, after: int, rights: Rights, *, live: bool) -> AsyncIterator[bytes]:
     """What is new, at the reader's own pace: it is read from the archive, so a slow one costs no memory.
 
     It ends with the reader's token.
     """
     caller = caller_of(rights)
     after = await _seen(service, ident, after)
-    with service.archive.watching(ident, after) as watch:
+    with service.archive.watching(ident, after) as watch, _passing(watch) as passing:
         while not service.stopping.is_set() and (left := rights.expires - time.time()) > 0:
             watch.fresh.clear()
+            if live:
+                passing.attach(service.hub.rooms.get(ident))
             record = await service.conversations.get(ident)  # read first: what it ends with is in the archive then
+            said: set[int] = set()
             while page := await service.archive.messages(ident, after, PAGE):
                 after = page[-1].seq
+                said.update(message.turn for message in page if message.turn is not None)
                 yield b"".join(_event("message", message, message.seq) for message in visible(page, caller))
             yield b"".join(_changed(watch, caller))
+            yield b"".join(_event(_KINDS[type(frame)], frame) for frame in passing.take(said))
             if record.status != "running":
                 yield _event("status", summary(record).model_dump(mode="json"), END)
                 return
@@ -106,6 +117,15 @@ async def _events(service: Service, ident: str, after: int, rights: Rights) -> A
                     await watch.fresh.wait()
             except TimeoutError:
                 yield b":\n\n"
+
+
+@contextlib.contextmanager
+def _passing(watch: Watch) -> Iterator[Passing]:
+    passing = Passing(watch.fresh.set)
+    try:
+        yield passing
+    finally:
+        passing.detach()
 
 
 async def _seen(service: Service, ident: str, after: int) -> int:
