@@ -201,7 +201,7 @@ async def test_a_full_disk_holds_a_conversation_up_and_ends_nothing(tmp_path: Pa
             ident = (await client.post("/conversations", json=body)).json()["conversation_id"]
             await _listen(client, ident, 4)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-            await running.until("was not heard|commit of . entries failed|could not be kept")
+            await running.until("log: cannot be written|could not be kept")
             refused = await client.post("/conversations", json=body)
             assert refused.status_code == 503 and refused.headers["Retry-After"] == "5", refused.text
             assert (await client.get(f"/conversations/{ident}")).json()["status"] == "running"
