@@ -24,8 +24,10 @@ CREATE TABLE IF NOT EXISTS snapshots (room INTEGER PRIMARY KEY, state BLOB NOT N
 """
 
 CHECKPOINT: Final = 8 * 2**20
-"""Bytes of the write-ahead log above which it is moved into the file: small and often, since moving 256 MiB at once
-took 158 ms."""
+"""Bytes that the write-ahead log grows between two times that it is moved into the file: small and often, since moving
+256 MiB at once took 158 ms."""
+RESTART: Final = 8 * CHECKPOINT
+"""Bytes of the write-ahead log above which it is begun anew, where it was moved beside the commits until then."""
 Fsync = Literal["always", "everysec"]
 """When commits reach the disk itself: before they are acknowledged, or within a second. A killed process loses
 nothing either way, a power cut at most that second. The words are Redis' (`appendfsync`)."""
@@ -36,7 +38,7 @@ Lines = list[tuple[int, bytes]]
 class Job:
     """What is to be done with the file: entries, published messages and snapshots to write, or a question."""
 
-    __slots__ = ("entries", "published", "question", "reply", "snapshots")
+    __slots__ = ("checkpoint", "entries", "published", "question", "reply", "snapshots")
 
     def __init__(
         self,
@@ -44,12 +46,14 @@ class Job:
         published: dict[str, Lines],
         *,
         snapshots: dict[str, bytes] | None = None,
+        checkpoint: bool = False,
         question: Callable[[sqlite3.Connection], Any] | None = None,
         reply: Callable[[Any, Exception | None], None] | None = None,
     ) -> None:
         self.entries = entries
         self.published = published
         self.snapshots = snapshots or {}
+        self.checkpoint = checkpoint
         self.question = question
         self.reply = reply
 
@@ -94,7 +98,10 @@ class SqliteFile:
         self._position = int(last or 0)
         self._last: dict[str, int] = {}
         self._unwritten: list[dict[str, Lines]] = []
-        self._grown = 0
+        self.grown = 0
+        """Bytes written since the write-ahead log was last begun anew."""
+        self.most_grown = CHECKPOINT
+        """Above so many a checkpoint is due here."""
         self._failing = ""
 
     def close(self) -> None:
@@ -191,14 +198,14 @@ class SqliteFile:
 
     def _insert(self, table: str, room: str, lines: Lines) -> None:
         block = _join(lines)
-        self._grown += len(block)
+        self.grown += len(block)
         self._database.execute(
             f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)",
             (self._room_id(room), lines[-1][0], lines[0][0], block),
         )
 
     def _write_snapshot(self, room: str, state: bytes) -> None:
-        self._grown += len(state)
+        self.grown += len(state)
         self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (self._room_id(room), state))
 
     def _room_id(self, room: str) -> int:
@@ -212,15 +219,12 @@ class SqliteFile:
     @property
     def needs_checkpoint(self) -> bool:
         """Whether the write-ahead log has grown so much that `checkpoint` is due."""
-        return self._grown >= CHECKPOINT
+        return self.grown >= self.most_grown
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the file, and begin it anew. Syncs to the disk: this takes milliseconds."""
-        self._grown = 0
-        try:
-            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:  # the log is as durable as before, only longer
-            logger.error("log: the write-ahead log cannot be moved into the file: %s", error)
+        """Move the write-ahead log into the file; the next commit begins it anew. It syncs: this takes milliseconds."""
+        self.grown = 0
+        move_wal(self._database)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -234,6 +238,14 @@ class SqliteFile:
             job.reply(None, error)
         else:
             job.reply(value, None)
+
+
+def move_wal(database: sqlite3.Connection) -> None:
+    """Move what can be moved of the write-ahead log into the file; commits on other connections go on meanwhile."""
+    try:
+        database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error as error:  # the log is as durable as before, only longer
+        logger.error("log: the write-ahead log cannot be moved into the file: %s", error)
 
 
 def _join(lines: Lines) -> bytes:

@@ -26,7 +26,7 @@ from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
 from palaver.hub.log import Listener
-from palaver.hub.sqlite_file import Fsync, Job, Lines, Outcome, SqliteFile, lines_after
+from palaver.hub.sqlite_file import RESTART, Fsync, Job, Lines, Outcome, SqliteFile, lines_after
 from palaver.hub.sqlite_writer import Syncer, Writer
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,12 @@ class SqliteLog:
         self._writer = Writer(self._file, self._jobs, self._done)
         self._writer.start()
         if self._folder is not None and self._fsync == "everysec":
-            self._syncer = Syncer(self._folder)
+            self._file.most_grown = 2 * RESTART  # the syncer moves it, unless it cannot
+            self._syncer = Syncer(self._folder, self._file, self._on_long_wal)
+
+    def _on_long_wal(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(lambda: self._hand(Job([], {}, checkpoint=True)))
 
     def _lock_folder(self) -> Any:
         if self._folder is None:

@@ -11,7 +11,7 @@ import pytest
 
 from palaver.core.entry import Entry
 from palaver.core.protocol import Say, Streamed
-from palaver.hub import sqlite_file, sqlite_log
+from palaver.hub import sqlite_file, sqlite_log, sqlite_writer
 from palaver.hub.sqlite_file import Fsync, SqliteFile
 from palaver.hub.sqlite_log import SqliteLog
 
@@ -152,16 +152,49 @@ async def test_a_question_sees_all_that_was_handed_over_before(tmp_path: Path) -
             await log.messages("main", 0, 10)
 
 
-async def test_the_write_ahead_log_is_moved_into_the_file_before_it_grows_large(
+def checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads that move the write-ahead log into the file, as they do."""
+    names: list[str] = []
+    real = sqlite_file.move_wal
+
+    def move(database: sqlite3.Connection) -> None:
+        names.append(threading.current_thread().name)
+        real(database)
+
+    monkeypatch.setattr(sqlite_file, "move_wal", move)
+    monkeypatch.setattr(sqlite_writer, "move_wal", move)
+    return names
+
+
+async def test_the_write_ahead_log_is_moved_beside_the_commits_and_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "CHECKPOINT", 256 * 1024)
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT", 256 * 1024)
+    monkeypatch.setattr(sqlite_writer, "RESTART", 1024 * 1024)
+    monkeypatch.setattr(sqlite_writer, "PERIOD", 0.01)
+    names, number = checkpoints(monkeypatch), 0
     async with opened(tmp_path) as (log, taken):
-        for number in range(100):
+        while names.count("palaver-log") < 8:  # begun anew eight times, each after having been moved most of the way
+            log.append(entry(number, text="x" * 60_000))
+            number += 1
+            await taken.until(number)
+            await asyncio.sleep(0.001)
+            assert number < 5000
+        assert names.count("palaver-sync") >= 8
+        assert names.index("palaver-sync") < names.index("palaver-log")
+        assert (tmp_path / "palaver.sqlite3-wal").stat().st_size < number * 60_000 / 2
+    assert taken.ids == list(range(number))
+
+
+async def test_with_fsync_always_the_thread_moves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT", 256 * 1024)
+    names = checkpoints(monkeypatch)
+    async with opened(tmp_path, "always") as (log, taken):
+        for number in range(20):
             log.append(entry(number, text="x" * 60_000))
             await taken.until(number + 1)
-        assert (tmp_path / "palaver.sqlite3-wal").stat().st_size < 2**21
-        assert (tmp_path / "palaver.sqlite3").stat().st_size > 2**22
+    assert names
+    assert set(names) == {"palaver-log"}
 
 
 async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
