@@ -114,17 +114,8 @@ async def measure(pauses: int, seed: int) -> Watch:
     me = [sys.executable, "-m", "palaver"]
     with tempfile.TemporaryDirectory() as folder, OpenAIStub(["word " * 400], token_delay=0.01) as stub:
         async with Crew(Path(folder)) as crew:
-            rules = [
-                "--hop-limit",
-                "0",
-                "--no-transcripts",
-                "--max-frame-rate",
-                "0",
-                "--data-dir",
-                f"{folder}/data",
-                "--port",
-                "0",
-            ]
+            rules = ["--hop-limit", "0", "--max-frame-rate", "0", "--no-transcripts"]
+            rules += ["--data-dir", f"{folder}/data", "--port", "0"]
             hub = await crew.start("hub", [*me, "server", *rules])
             url = (await crew.until_logged(hub, "ws://", 30)).split()[-1]
             seat = ["--server", url, "--history-length", "4"]

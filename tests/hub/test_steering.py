@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from palaver.core import floor
+from palaver.core import due
 from palaver.core.protocol import Command, Say
 from tests.hubs import Member, joined, running
 
@@ -183,7 +183,7 @@ async def test_a_stream_keeps_the_lease_alive() -> None:
 
 
 async def test_a_client_that_does_not_answer_a_revoke_is_called_unresponsive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floor, "PATIENCE", 0.2)
+    monkeypatch.setattr(due, "PATIENCE", 0.2)
     async with running() as hub, joined(hub.url, "Ann") as ann, joined(hub.url, "Bot", "model") as bot:
         await ann.say("go")
         turn = (await bot.until("grant"))["turn"]
