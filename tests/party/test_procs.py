@@ -80,19 +80,11 @@ def test_no_secret_stands_on_a_command_line_or_where_others_can_read(home: Home)
     assert not state.exists()
 
 
-def test_what_fails_is_told_in_its_own_words_and_the_others_are_taken_down(home: Home) -> None:
-    up = home.palaver("up", home.write(PARTY + "  - {name: Eve, prompt_file: nowhere.txt}\n"))
+def test_what_fails_is_told_in_its_own_words_and_with_keep_the_others_are_left_up(home: Home) -> None:
+    up = home.palaver("up", home.write(PARTY + "  - {name: Eve, prompt_file: nowhere.txt}\n"), "--keep")
     assert up.returncode == 1
     assert "Eve ended with 2:\n  error: --prompt-file nowhere.txt: cannot be read" in up.stdout
-    assert "it failed: party test is taken down\nno process is left behind" in up.stdout
-    assert home.living() == []
-
-
-def test_with_keep_the_others_are_left_up(home: Home) -> None:
-    up = home.palaver("up", home.write(PARTY + "  - {name: Eve, backend: nonesuch}\n"), "--keep")
-    assert up.returncode == 1
-    assert "Eve ended with 2" in up.stdout
-    assert "the others are left up (--keep)" in up.stdout
+    assert "the others are left up (--keep): palaver status test" in up.stdout
     assert "  runs  " in home.status()["hub"]
     assert home.palaver("down").returncode == 0
     assert home.living() == []
@@ -104,6 +96,7 @@ def test_a_port_in_use_is_told_by_the_hub_itself_and_nobody_joins_the_other_one(
         up = home.palaver("up", home.write(PARTY.replace("port: 0", f"port: {port}")))
     assert up.returncode == 1
     assert f"hub ended with 2:\n  error: cannot listen on 127.0.0.1:{port}: " in up.stdout
+    assert "it failed: party test is taken down\nno process is left behind" in up.stdout
     assert "Ada" not in up.stdout
     assert home.living() == []
 
