@@ -139,9 +139,13 @@ class Broker:
         self.is_up = True
 
     def _options(self, ended: asyncio.Event) -> dict[str, Any]:
+        from nats.errors import StaleConnectionError, UnexpectedEOF
+
         async def closed() -> None:
             if not ended.is_set() and ended is self._ended:
-                self.why = "the server hung up"
+                error = self.client.last_error
+                silent = isinstance(error, StaleConnectionError) and not isinstance(error, UnexpectedEOF)
+                self.why = "the server does not answer" if silent else "the server hung up"
             ended.set()
 
         async def failed(error: Exception) -> None:
