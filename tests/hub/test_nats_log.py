@@ -2,61 +2,24 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from palaver.core.entry import Entry
 from palaver.core.errors import ConfigError, LogUnavailable
-from palaver.core.protocol import Say, Streamed
 from palaver.core.state import encode_state
 from palaver.hub import nats_archive
 from palaver.hub.nats_log import NatsLog
 from palaver.hub.nats_streams import parse, room_of, token_of
 from palaver.hub.replaying import replay
+from tests.hub.taken import Taken, entry
 from tests.hubs import joined
 from tests.nats_server import NatsServer, hub_on, is_connected, until
 
 pytestmark = pytest.mark.system
-
-
-def entry(number: int, room: str = "main", text: str = "words") -> Entry:
-    return Entry(
-        id=str(number), room=room, session="s", name="Ann", role="moderator", time=1.0, frame=Say(content=text)
-    )
-
-
-class Taken:
-    """What came back from a log."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.positions: list[int] = []
-        self.turned_away: list[int] = []
-        self.texts: list[str] = []
-        self._changed = asyncio.Event()
-
-    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
-        self.positions += [position for position, _ in entries]
-        self.ids += [int(one.id) for _, one in entries]
-        self._changed.set()
-
-    def refused(self, entries: Sequence[Entry], reason: str) -> None:
-        self.turned_away += [int(one.id) for one in entries]
-        self._changed.set()
-
-    def heard(self, frame: Streamed) -> None:
-        self.texts.append(frame.text)
-        self._changed.set()
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not true():
-                self._changed.clear()
-                await self._changed.wait()
 
 
 @asynccontextmanager
@@ -129,7 +92,7 @@ async def test_what_was_not_confirmed_when_the_server_was_killed_is_there_once(n
             await killing
             await nats.start()
             total = (life + 1) * 200
-            await taken.until(lambda total=total: len(taken.ids) + len(taken.turned_away) == total)  # type: ignore[misc]
+            await taken.until_answered(total)
             await until(lambda: is_connected(log))
         assert taken.ids == sorted(set(taken.ids))
         assert not set(taken.ids) & set(taken.turned_away)

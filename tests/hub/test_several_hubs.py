@@ -362,3 +362,21 @@ def test_without_nats_py_the_extra_is_named(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert run.returncode == 1
     assert "pip install 'palaver[nats]'" in run.stderr
+
+
+async def test_the_log_may_be_named_by_the_environment_and_a_hub_names_itself(
+    nats: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL with a password belongs there; each data directory is a hub of its own, the same at every start."""
+    monkeypatch.setenv("PALAVER_LOG", nats.url)
+    async with (
+        hub_process(tmp_path / "one") as (one, first),
+        hub_process(tmp_path / "two") as (two, _),
+        joined(one, "Ann"),
+        joined(two, "Bob") as bob,
+    ):
+        first.signal(signal.SIGKILL)
+        await first.exit()
+        async with hub_process(tmp_path / "one") as (again, _), joined(again, "Cyd"):
+            await bob.until("presence", name="Ann", state="left", text="hub restarted")
+            await bob.until("presence", name="Cyd", state="joined")

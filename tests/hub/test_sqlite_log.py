@@ -3,51 +3,17 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from palaver.core.entry import Entry
-from palaver.core.protocol import Say, Streamed
 from palaver.hub import sqlite_file, sqlite_log, sqlite_writer
 from palaver.hub.sqlite_file import Fsync, SqliteFile
 from palaver.hub.sqlite_log import SqliteLog
-
-
-def entry(number: int, room: str = "main", text: str = "words") -> Entry:
-    return Entry(
-        id=str(number), room=room, session="s", name="Ann", role="moderator", time=1.0, frame=Say(content=text)
-    )
-
-
-class Taken:
-    """What came back from a log, and in which thread's hands the commit was."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.positions: list[int] = []
-        self.turned_away: list[int] = []
-        self.changed = asyncio.Event()
-
-    def take(self, entries: Sequence[tuple[int, Entry]]) -> None:
-        self.positions += [position for position, _ in entries]
-        self.ids += [int(one.id) for _, one in entries]
-        self.changed.set()
-
-    def refused(self, entries: Sequence[Entry], reason: str) -> None:
-        self.turned_away += [int(one.id) for one in entries]
-        self.changed.set()
-
-    def heard(self, frame: Streamed) -> None:
-        raise AssertionError("there is no other hub")
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.ids) + len(self.turned_away) < count:
-                self.changed.clear()
-                await self.changed.wait()
+from tests.hub.taken import Taken, entry
 
 
 @asynccontextmanager
@@ -82,7 +48,7 @@ async def test_the_loop_commits_by_itself_while_nothing_else_uses_the_file(
         for number in range(3):
             log.append(entry(number))
         assert not taken.ids
-        await taken.until(3)
+        await taken.until_answered(3)
         assert names == ["MainThread"]  # all of one pass in one commit
         with sqlite3.connect(tmp_path / "palaver.sqlite3") as other:  # durable once it came back
             assert other.execute("SELECT first, last FROM entries").fetchall() == [(1, 3)]
@@ -95,7 +61,7 @@ async def test_fsync_always_never_waits_for_the_disk_in_the_loop(
     names = committers(monkeypatch)
     async with opened(tmp_path, "always") as (log, taken):
         log.append(entry(0))
-        await taken.until(1)
+        await taken.until_answered(1)
     assert set(names) == {"palaver-log"}
 
 
@@ -107,7 +73,7 @@ async def test_a_disk_that_was_slow_is_left_to_the_thread_for_a_while(
     async with opened(tmp_path) as (log, taken):
         for number in range(2):
             log.append(entry(number))
-            await taken.until(number + 1)
+            await taken.until_answered(number + 1)
     assert names[:2] == ["MainThread", "palaver-log"]
 
 
@@ -123,7 +89,7 @@ async def test_what_comes_while_the_thread_is_busy_stays_in_order(tmp_path: Path
                 log.save_snapshot("main", number, b"{}")
             if number % 3 == 0:
                 await asyncio.sleep(0)
-        await taken.until(400)
+        await taken.until_answered(400)
         answers = await asyncio.gather(*asked)
     assert taken.ids == list(range(400))
     assert taken.positions == list(range(1, 401))
@@ -177,7 +143,7 @@ async def test_the_write_ahead_log_is_moved_beside_the_commits_and_begun_anew(
         while names.count("palaver-log") < 8:  # begun anew eight times, each after having been moved most of the way
             log.append(entry(number, text="x" * 60_000))
             number += 1
-            await taken.until(number)
+            await taken.until_answered(number)
             await asyncio.sleep(0.001)
             assert number < 5000
         assert names.count("palaver-sync") >= 8
@@ -192,7 +158,7 @@ async def test_with_fsync_always_the_thread_moves_it(tmp_path: Path, monkeypatch
     async with opened(tmp_path, "always") as (log, taken):
         for number in range(20):
             log.append(entry(number, text="x" * 60_000))
-            await taken.until(number + 1)
+            await taken.until_answered(number + 1)
     assert names
     assert set(names) == {"palaver-log"}
 
@@ -207,12 +173,12 @@ async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
 
     async with opened(tmp_path) as (log, taken):
         log.append(entry(0))
-        await taken.until(1)
+        await taken.until_answered(1)
         monkeypatch.setattr(SqliteFile, "_write_entries", full)
         log.append(entry(1))
         log.record("main", [(1, b"{}")])
-        await taken.until(2)
+        await taken.until_answered(2)
         monkeypatch.setattr(SqliteFile, "_write_entries", real)
         log.append(entry(2))
-        await taken.until(3)
+        await taken.until_answered(3)
     assert (taken.ids, taken.positions, taken.turned_away) == ([0, 2], [1, 2], [1])
