@@ -97,10 +97,12 @@ def test_sizes_may_have_units() -> None:
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     """A4.6"""
     text = WORKFLOW.replace("    type: workflow", "    type: workflow\n    api_key: sk-literal")
-    text += "      password: hunter22\n      backup: https://me:pw77@host/x?sig=s1g\nhub: {token: t0ken}\n"
+    text += (
+        "      password: hunter22\n      backup: https://me:pw77@host/x?sig=s1g\nhub: {token: t0ken, secret: s1gns}\n"
+    )
     config = manager(tmp_path, text, {"YOUR_API_KEY": "k-12345678", "HOST": "inner.example"}).load_config()
     shown = [config, config.models, config.models["mine"], config.public(), config.model_dump_json(), config.hub]
-    for secret in ("k-12345678", "sk-literal", "hunter22", "pw77", "s1g", "t0ken"):
+    for secret in ("k-12345678", "sk-literal", "hunter22", "pw77", "s1g", "t0ken", "s1gns"):
         assert not [each for each in shown if secret in f"{each!r} {each!s}"], secret
     public: Any = config.public()["models"]["mine"]
     assert public["custom_config"]["headers"]["Authorization"] == "Bearer ${YOUR_API_KEY}"

@@ -501,10 +501,10 @@ CALLER: Final = (
     Row(
         "read secrets out of the configuration",
         "tokens, keys and headers are masked",
-        "test_members.py::test_the_http_api_tells_no_session_and_no_token",
-        "palaver/config/schema.py",
-        'return masked(value, ("token",))',
-        "return value",
+        "tests/config/test_schema.py::test_no_secret_is_shown",
+        "palaver/config/masking.py",
+        "return _SECRET.search(names[-1]) is not None",
+        "return False",
     ),
 )
 
