@@ -1,6 +1,7 @@
 """The flags that bound what one address and one member may ask of a hub."""
 
 import argparse
+import contextlib
 import math
 from typing import Final
 
@@ -32,6 +33,17 @@ def add_limit_flags(parser: argparse.ArgumentParser) -> None:
 def limits_of(arguments: argparse.Namespace) -> Limits:
     """The limits that the flags say."""
     return Limits(**{name: getattr(arguments, name) for name in _FLAGS})
+
+
+def allow_many_connections() -> None:
+    """Let this process open as many files as the system allows: each connection is one, and many shells give 1,024."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _count(text: str) -> int:

@@ -19,7 +19,7 @@ from palaver.cli.common import (
     set_up_logging,
     set_up_tracing,
 )
-from palaver.cli.limits import add_limit_flags, limits_of
+from palaver.cli.limits import add_limit_flags, allow_many_connections, limits_of
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.limits import MOST_HISTORY
 from palaver.core.policies import POLICIES
@@ -145,6 +145,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     set_up_logging(arguments.log_level, arguments.log_file)
     set_up_tracing(arguments.trace, "palaver-server")
     auth = _auth(arguments)
+    allow_many_connections()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from palaver.cli import server
+from palaver.cli.limits import allow_many_connections
 from palaver.core.limits import MOST_HISTORY, Limits
 from palaver.core.protocol import Ack, Close, Join
 from palaver.hub.limits import TOLD, Bucket, Gate
@@ -265,3 +267,13 @@ def test_limits_are_flags_with_defaults_in_one_place(capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit):
             server.parser().parse_args(flags)
     assert "kept in memory" in capsys.readouterr().err
+
+
+def test_a_hub_opens_as_many_connections_as_the_system_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        allow_many_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
