@@ -41,8 +41,8 @@ MOST_BYTES: Final = 512 * 1024
 IDLE_FLUSH: Final = 0.5
 """Seconds that published messages may wait for a commit: one block for many. A crash loses none, they are made again
 from the log."""
-MOST_PUBLISHED: Final = 500
-"""Published messages that may wait so."""
+MOST_PUBLISHED: Final = 256 * 1024
+"""Bytes of published messages that may wait so."""
 SLOW: Final = 0.1
 """Seconds of a commit after which the loop leaves the next ones to the thread, for `SLOW_FOR` seconds."""
 SLOW_FOR: Final = 5.0
@@ -136,7 +136,7 @@ class SqliteLog:
     def record(self, room: str, messages: Sequence[tuple[int, bytes]]) -> None:
         """Keep published messages; they are written together after half a second, or before anybody asks for them."""
         self._published.setdefault(room, []).extend(messages)
-        self._unrecorded += len(messages)
+        self._unrecorded += sum([len(body) for _, body in messages])
         if self._unrecorded >= MOST_PUBLISHED:
             self._record_now()
         elif self._recording is None:
