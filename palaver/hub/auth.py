@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, Protocol, get_args
 
 from palaver.core.errors import AccessDenied
@@ -117,6 +118,7 @@ def missing() -> Denied:
     return Denied("missing", f"token is missing: {_WAY_IN}")
 
 
+@lru_cache(maxsize=1024)  # 10 us, twice for each connection
 def is_loopback(host: str) -> bool:
     """Whether an address or name is this machine's own, also one mapped into IPv6."""
     if host == "localhost" or host.endswith(".localhost"):  # nobody asks a name server for these (RFC 6761)
