@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, StatusCode
 
 from palaver import otel, tracing
-from palaver.core.errors import ConfigError
+from palaver.cli.common import set_up_tracing
+from palaver.core.errors import ConfigError, MissingExtra
 from palaver.core.protocol import Join
 from palaver.models.scripted import ScriptedModel
 from palaver.participants.link import Link
 from palaver.participants.participant import Participant
 from palaver.participants.settings import Settings
 from tests.hubs import Member, joined, running
+from tests.processes import program
 from tests.stubs.server import Answer, Request, StubServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,6 +130,23 @@ def test_a_file_that_cannot_be_written_is_said() -> None:
         otel.set_up("/nowhere/spans", service="test")
 
 
+def test_without_the_extra_a_flag_is_an_error_and_a_variable_alone_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The variable may be there for other programs' sake."""
+    monkeypatch.setitem(sys.modules, "palaver.otel", None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    set_up_tracing(None, "test")
+    with pytest.raises(MissingExtra, match=r"palaver\[otel\]"):
+        set_up_tracing("console", "test")
+    assert not caplog.records
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    set_up_tracing(None, "test")
+    assert "nothing is traced" in caplog.text and "palaver[otel]" in caplog.text
+
+
 class Collector(StubServer):
     """Takes what is exported."""
 
@@ -170,3 +190,25 @@ async def test_a_client_and_a_hub_export_what_they_trace(target: str, tmp_path: 
                 assert {span["context"]["trace_id"] for span in written} == {f"0x{trace}"}
             case "console":
                 assert trace in errors.decode()
+
+
+@pytest.mark.system
+async def test_a_collector_that_never_answers_holds_up_no_exit(tmp_path: Path) -> None:
+    """The SDK's own default is to try for 10 s."""
+    (tmp_path / "lines.txt").write_text("Good day.\n")
+    script = ("--backend", "scripted", "--model", str(tmp_path / "lines.txt"))
+    with StubServer(hang=True) as collector:
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        async with (
+            running() as hub,
+            joined(hub.url, "Ada") as ada,
+            program("client.py", "--name", "Bot", *script, "--server", hub.url, env=traced) as bot,
+        ):
+            await ada.until("presence", name="Bot", ready=True)
+            await ada.say("Hello, Bot!")
+            await ada.until("message", **{"from": "Bot"})
+            began = asyncio.get_running_loop().time()
+            bot.signal(signal.SIGTERM)
+            assert await bot.exit() == 0
+        assert asyncio.get_running_loop().time() - began < 8
+        assert collector.requests and "Traceback" not in bot.output

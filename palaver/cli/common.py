@@ -127,6 +127,7 @@ def set_up_tracing(target: str | None, service: str) -> None:
     by_environment = any(map(os.environ.get, _OTLP))
     if not target and not by_environment:
         return
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # seconds; a collector that is away holds up no exit
     try:
         otel = importlib.import_module("palaver.otel")
     except ImportError as error:
