@@ -6,7 +6,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Final
 
 import msgspec
 
-from palaver.core.entry import Entry, decode_entry
+from palaver.core.entry import Entry, Joined, decode_entry
 from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Message
+from palaver.core.protocol import Say
 from palaver.core.transcript import from_lines
 from palaver.hub.reading import LogFile
+from palaver.replay.forking import said_in
 
 LOG_HELP: Final = "a hub's data directory (DIR, or DIR:ROOM), or a file that `palaver export` wrote (.jsonl)"
 
@@ -59,7 +61,17 @@ def _of_folder(folder: Path, wanted: str | None) -> Recording:
     room = wanted or (rooms[0] if len(rooms) == 1 else "main")
     if room not in rooms:
         raise ConfigError(f"{folder} holds no room {room!r}; it holds: {', '.join(rooms) or 'none'}")
-    return Recording(room, log.messages(room), log.entries(room), folder)
+    entries, messages = log.entries(room), log.messages(room)
+    if _is_behind(messages, entries):
+        messages += said_in(entries)[len(messages) :]
+    return Recording(room, messages, entries, folder)
+
+
+def _is_behind(messages: Sequence[Message], entries: Sequence[Entry]) -> bool:
+    """Whether the log may hold more than the archive: a hub writes that half a second later, and may be killed."""
+    opening = next((entry.frame for entry in entries if isinstance(entry.frame, Joined)), None)
+    last = next((entry.frame.id for entry in reversed(entries) if isinstance(entry.frame, Say)), "")
+    return opening is not None and opening.opening is not None and last not in {one.id for one in messages[-50:]}
 
 
 def _of_file(path: Path) -> Recording:

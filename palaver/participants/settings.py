@@ -31,8 +31,9 @@ class Settings:
 
     @classmethod
     def from_told(cls, told: Mapping[str, Any]) -> "Settings":
-        """What `told` said; names of a newer client are left alone."""
-        return cls(**{name: value for name, value in told.items() if name in cls.__dataclass_fields__})
+        """What `told` said; names of a newer client are left alone, and what cannot be meant."""
+        meant: dict[str, Any] = {name: told[name] for name, kind in _KINDS.items() if isinstance(told.get(name), kind)}
+        return cls(**meant)
 
     def changed(self, told: Mapping[str, Any]) -> "Settings":
         """With what the room's `setting` event tells; names that are not ours, and no numbers, are left alone."""
@@ -44,3 +45,13 @@ class Settings:
 
 
 _DEFAULTS = Settings()
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "persona": str,
+    "temperature": (int, float),
+    "max_tokens": int,
+    "history": int,
+    "context_tokens": int,
+    "delay": (int, float),
+    "labels": bool,
+    "seed": int,
+}

@@ -1,7 +1,9 @@
 """`palaver export`, `import` and `diff` over a hub's log and over files."""
 
 import json
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,13 @@ async def test_a_room_is_found_by_name_and_an_unknown_one_lists_them(
     assert read(str(data), "coffee").room == "coffee"
     assert main([EXPORT, str(data)]) == 2
     assert f"{data} holds no room 'main'; it holds: tea, coffee" in capsys.readouterr().err
+
+
+async def test_what_a_killed_hub_did_not_archive_is_read_from_its_log(tmp_path: Path) -> None:
+    data = await recorded(tmp_path, "main")
+    with closing(sqlite3.connect(data / "palaver.sqlite3")) as database, database:
+        database.execute("DELETE FROM messages")
+    assert [one.content for one in read(str(data)).messages] == ["Hello Bob, this is main.", "psst"]
 
 
 def test_a_blind_export_keeps_its_key_apart_and_private(transcript: Path, tmp_path: Path) -> None:
