@@ -17,7 +17,7 @@ from palaver.scenes import EpisodeLog, Patience, run_scene
 from tests.api.talks import serving
 
 WAITING = "Waiting"
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # some 450 requests: seconds, unless the machine is busy
 
 CONFIG = """
 [parameters]
@@ -58,7 +58,7 @@ async def _hasty(plan: Plan, models: Mapping[str, Model], *, url: str, **options
 
 
 async def _schemathesis(folder: Path, url: str, token: str) -> tuple[str, int | None]:
-    flags = ("--max-examples", "5", "--seed", "4", "--exclude-checks", EXCLUDED, "--request-timeout", "3", "--no-color")
+    flags = ("--max-examples", "3", "--seed", "4", "--exclude-checks", EXCLUDED, "--request-timeout", "3", "--no-color")
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", "schemathesis.toml"),
         *("run", url, "--header", f"Authorization: {token}", *flags),
