@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from palaver.core import due
-from palaver.core.protocol import Command, Say
+from palaver.core.protocol import Cancelled, Command, Say
 from tests.hubs import Member, joined, running
 
 
@@ -117,6 +117,9 @@ async def test_streamed_text_of_a_revoked_turn_is_cut_off() -> None:
         assert told["data"]["latency"] == 0.012
         assert [frame["text"] for frame in ann.seen if frame["type"] == "delta"] == ["On"]
         assert "p50 12 ms" in (await ann.command("/whois Bot"))["text"]
+        kept = [entry.frame for _, entry in await hub.hub._log.read("main", 0)]
+        assert [frame.content for frame in kept if isinstance(frame, Cancelled)] == ["Once"]  # in the log alone
+        assert "Once" not in str([*ann.seen, *ann.messages()])
 
 
 async def test_two_bots_and_one_line_end_in_silence() -> None:
