@@ -131,12 +131,26 @@ class Broker:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.client.connect(list(self.servers), **self._options(self._ended))
+            self._watch_reading()
             self.jetstream = self.client.jetstream(timeout=PATIENCE)
             await self.ask(_as_coroutine(self._on_up()))
         except (Error, OSError, TimeoutError, LogUnavailable) as error:
             await self._hang_up(self.client)
             raise LogUnavailable(f"no log at {self._where}: {_words(error)}") from error
         self.is_up = True
+
+    def _watch_reading(self) -> None:
+        """nats-py may fail as it ends a connection (under uvloop, with something unsent), and then tells nobody."""
+        ended = self._ended
+
+        def over(reading: "asyncio.Task[None]") -> None:
+            failed = not reading.cancelled() and reading.exception()  # looked at, so that it is not printed
+            if not ended.is_set() and ended is self._ended:
+                self.why = f"the server hung up: {failed}" if failed else "the server hung up"
+            ended.set()
+
+        if (reading := self.client._reading_task) is not None:
+            reading.add_done_callback(over)
 
     def _options(self, ended: asyncio.Event) -> dict[str, Any]:
         from nats.errors import StaleConnectionError, UnexpectedEOF

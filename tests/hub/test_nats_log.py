@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.state import encode_state
 from palaver.hub import nats_archive
+from palaver.hub.nats_broker import Broker
 from palaver.hub.nats_log import NatsLog
 from palaver.hub.nats_streams import parse, room_of, token_of
 from palaver.hub.replaying import replay
@@ -97,6 +99,30 @@ async def test_what_was_not_confirmed_when_the_server_was_killed_is_there_once(n
         assert taken.ids == sorted(set(taken.ids))
         assert not set(taken.ids) & set(taken.turned_away)
         assert [int(one.id) for _, one in await log.read("main", 0)] == taken.ids
+
+
+async def test_a_connection_that_cannot_even_be_closed_is_given_up(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nats-py's under uvloop, where something was unsent when the server was killed: it told nobody."""
+    real = Client._close
+
+    async def broken(self: Client, *arguments: Any) -> None:
+        self._closed_cb = None
+        await real(self, *arguments)
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    async def ready() -> None: ...
+
+    broker = Broker([nats.url], "one", on_up=ready, on_down=lambda: None)
+    await broker.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "_close", broken)
+        await nats.kill()
+        await until(lambda: not broker.is_up, 5)
+    await nats.start()
+    await until(lambda: broker.is_up)
+    await broker.close()
 
 
 async def test_a_hub_refuses_and_recovers_while_its_server_is_away(nats: NatsServer) -> None:
