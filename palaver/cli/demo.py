@@ -7,12 +7,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from palaver.cli.common import Parser, run_async
 from palaver.core.message import AGENTS, Message
-from palaver.core.protocol import Ack, Event, HubFrame, Join, Nack, Presence, System, Welcome
+from palaver.core.protocol import Ack, Event, FloorView, HubFrame, Join, Nack, Presence, System, Welcome
 from palaver.crew import Crew, Process, ProcessFailed
 from palaver.models import tiny
 from palaver.participants.console.clean import clean
@@ -24,6 +25,11 @@ USER: Final = "Curious User"
 _SERVE: Final = "from transformers.cli.transformers import main; main()"
 SILENCE: Final = 2.0
 """Seconds for which the demo listens while the room is paused."""
+QUIET: Final = 5.0
+"""Seconds with nobody speaking after which the demo's moderator asks again: models may choose silence, `tiny` at times
+does."""
+HALT: Final = 300.0
+"""Seconds without a message after which the demo has failed."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +111,7 @@ async def _start(crew: Crew, arguments: argparse.Namespace, folder: Path) -> str
         "--prompt-file",
         "curious_user.txt",
         "--first-message",
-        f"Hello everybody! What do you think about {arguments.topic}?",
+        f"Hello! {SAGE}, what do you think about {arguments.topic}?",
     ]
     await crew.start(USER, [*me, "user-sim", *user, *seats, "--max-turns", "0"], env={"OPENAI_API_KEY": "none"})
     return url
@@ -136,6 +142,8 @@ class _Script:
         self._said: dict[str, int] = {}
         self._paused_at = 0.0
         self._broken = 0
+        self._is_taken = False
+        """Whether somebody has the floor."""
         self._ready: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -147,9 +155,9 @@ class _Script:
             try:
                 await self._until(lambda: {SAGE, INVENTOR, USER} <= self._ready, 300, crew)
                 await self._link.say(f"Welcome. Let us talk about {self._topic}.")
-                await self._until(lambda: sum(self._said.values()) >= self._turns // 2, 300, crew)
+                await self._hear(self._turns // 2, crew)
                 await self._pause()
-                await self._until(lambda: sum(self._said.values()) >= self._turns, 300, crew)
+                await self._hear(self._turns, crew)
                 await self._command("/end that was the demo")
             finally:
                 listening.cancel()
@@ -169,6 +177,8 @@ class _Script:
                 for seat in frame.roster:
                     if seat.state == "ready":
                         self._is_ready(seat.name)
+            case FloorView():
+                self._is_taken = bool(frame.holders)
             case Presence(state="ready" | "joined", ready=True):
                 self._is_ready(frame.name)
             case Message():
@@ -185,6 +195,24 @@ class _Script:
         if name in (SAGE, INVENTOR, USER) and name not in self._ready:
             self._ready.add(name)
             print(f"ready       {name}", flush=True)
+
+    async def _hear(self, count: int, crew: Crew) -> None:
+        """Wait until the agents have said so many messages; where all chose silence, ask one of them."""
+        quiet = 0
+        while (heard := sum(self._said.values())) < count:
+            try:
+                await self._until(partial(self._have_said, heard + 1), QUIET, crew)
+                quiet = 0
+            except ProcessFailed:
+                crew.check()
+                quiet += 1
+                if quiet * QUIET >= HALT:
+                    raise
+                if not self._is_taken:
+                    await self._link.say(f"{(SAGE, INVENTOR)[quiet % 2]}, what do you think about {self._topic}?")
+
+    def _have_said(self, count: int) -> bool:
+        return sum(self._said.values()) >= count
 
     async def _until(self, true: Callable[[], bool], seconds: float, crew: Crew) -> None:
         try:
