@@ -1,5 +1,6 @@
 """The time of a hub: it goes on as real time does, whatever is done to the clock on the wall."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -37,3 +38,23 @@ class SteadyClock:
         self._now += passed
         self._now += min(max(self._wall() - self._now, -most), most)
         return self._now
+
+
+class OncePerPass:
+    """A clock that is looked at once in each pass of the event loop.
+
+    So a message costs no look of its own, and those that come together share their timestamp's text.
+    """
+
+    def __init__(self, clock: Callable[[], float], loop: asyncio.AbstractEventLoop) -> None:
+        self._clock, self._loop = clock, loop
+        self._moment: float | None = None
+
+    def __call__(self) -> float:
+        if self._moment is None:
+            self._moment = self._clock()
+            self._loop.call_soon(self._go_on)
+        return self._moment
+
+    def _go_on(self) -> None:
+        self._moment = None

@@ -44,6 +44,7 @@ from palaver.core.steering import names
 from palaver.hub import sent_again, traced
 from palaver.hub.audit import AuditLog
 from palaver.hub.catch_up import CatchUp
+from palaver.hub.clock import OncePerPass
 from palaver.hub.deadlines import Deadlines
 from palaver.hub.log import Archive, Log
 from palaver.hub.metrics import Metrics
@@ -99,7 +100,7 @@ class RoomHost:
         self._ahead = max(0.0, state.now - clock())
         """Seconds that the room's time is ahead of this hub's: its log was written under another clock."""
         self._deadlines = Deadlines(state, hub, self.now, lambda frame: log.append(self.entry(None, frame)))
-        self._moment: float | None = None
+        self._pass_time = OncePerPass(clock, self._loop)
         self._waiting: dict[str, tuple[Session, asyncio.Future[None]]] = {}
         self._floor_changed = False
         self._unsaved = 0
@@ -111,18 +112,8 @@ class RoomHost:
     # --- in ------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """The room's time: goes on from the latest that any entry has borne, as fast as this hub's clock.
-
-        It is the same for all that one pass of the loop brings: a message costs no look at the clock, and those of a
-        pass share their timestamp's text.
-        """
-        if self._moment is None:
-            self._moment = self._clock() + self._ahead
-            self._loop.call_soon(self._go_on)
-        return self._moment
-
-    def _go_on(self) -> None:
-        self._moment = None
+        """The room's time: goes on from the latest that any entry has borne, as fast as this hub's clock."""
+        return self._pass_time() + self._ahead
 
     def entry(self, session: Session | None, frame: Logged) -> Entry:
         """A frame stamped with who sent it and when; without a session it is the hub's own."""
