@@ -50,11 +50,18 @@ class Terminal:
 
     def shows(self, *texts: str, seconds: float = 90) -> str:
         """The screen, as soon as it shows all of these."""
+        screen = ""
+
+        def is_so() -> bool:
+            nonlocal screen
+            screen = self.screen()
+            return all(text in screen for text in texts)
+
         try:
-            until(lambda: all(text in self.screen() for text in texts), seconds)
+            until(is_so, seconds)
         except AssertionError:
-            raise AssertionError(f"no {texts} on\n{self.screen()}") from None
-        return self.screen()
+            raise AssertionError(f"no {texts} on\n{screen}") from None
+        return screen
 
 
 @contextlib.contextmanager
