@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from palaver.cli import moderator
+from tests.patience import within
 
 ROOT = Path(__file__).parents[2]
 DEBATE = "phases:\n  - {name: opening, speakers: [Ada, Bob], turns: 2}\n"
@@ -215,9 +216,12 @@ def test_flags_that_will_not_do_are_refused_by_name(flags: list[str], problem: s
 
 @pytest.mark.system
 def test_help_is_quick_and_loads_no_model_library_a2_19() -> None:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "moderator.py", "--help"], cwd=ROOT, capture_output=True, check=True)
-    assert time.monotonic() - began < 0.5 * (4 if os.environ.get("CI") else 2)  # 0.13 s; others may be at work here
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run([sys.executable, "moderator.py", "--help"], cwd=ROOT, capture_output=True, check=True)
+        took.append(time.monotonic() - began)
+    assert min(took) < within(0.5)  # 0.13 s
     code = "import palaver.cli.moderator as m, sys; m.parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "transformers", "openai", "prompt_toolkit", "aioconsole"} & set(done.stdout.split())

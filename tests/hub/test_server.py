@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from palaver.core.protocol import MAX_FRAME, Close
 from palaver.hub.auth import SharedSecret
 from tests.hubs import joined, running, stranger
+from tests.patience import within
 
 
 async def test_a_message_reaches_everybody_and_its_author_is_acknowledged() -> None:
@@ -34,12 +35,12 @@ async def test_a_name_is_taken_whatever_its_letter_case_and_free_again_at_once()
                 await second.next()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == Close.NAME_TAKEN
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within(1)):
             await _join_until_seated(hub.url, "Zen Sage")
         connection = await connect(hub.url, proxy=None)
         await connection.send(json.dumps({"type": "join", "name": "Zen Sage", "role": "model"}))
         connection.transport.abort()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within(1)):
             await _join_until_seated(hub.url, "Zen Sage")
 
 

@@ -415,7 +415,7 @@ async def test_an_answer_can_be_walked_as_it_comes() -> None:
 
 async def test_a_stream_is_not_begun_again_after_its_first_word() -> None:
     with OpenAIStub(stop_after=1) as stub:
-        stream = client_at(stub, ["A", "B"], request_timeout=0.2).stream("hi")
+        stream = client_at(stub, ["A", "B"], request_timeout=1.0).stream("hi")
         assert [piece async for piece in stream] == ["Hello"]
         assert len(stub.requests) == 1
     assert stream.response is not None

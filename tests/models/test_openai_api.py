@@ -271,7 +271,7 @@ async def test_a_stop_string_closes_the_stream_behind_it() -> None:
 async def test_a_stream_that_broke_after_its_first_word_is_not_said_twice() -> None:
     pieces: list[str] = []
     with OpenAIStub(["one two"], stop_after=1) as stub:
-        reply = await model_at(stub, timeout=0.2).complete(PROMPT, on_text=pieces.append)
+        reply = await model_at(stub, timeout=1.0).complete(PROMPT, on_text=pieces.append)
     assert pieces == ["one"]
     assert len(stub.requests) == 1
     assert (reply.success, reply.content, reply.stop_reason) == (False, "one", "timeout")

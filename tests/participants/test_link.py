@@ -11,6 +11,7 @@ from palaver.core.message import Message
 from palaver.core.protocol import Ack, Close, Command, Delta, Error, Join, Leave, Nack, Say, Status, Welcome
 from palaver.participants.link import Link, LinkDown, full_jitter
 from tests.participants.fake_hub import FakeHub, fake_hub, message
+from tests.patience import within
 
 
 def link_to(hub: FakeHub, name: str = "Ada", **fields: Any) -> Link:
@@ -239,7 +240,7 @@ async def test_closing_says_goodbye_after_all_that_was_sent() -> None:
 async def test_closing_ends_a_wait_for_a_hub_that_never_comes() -> None:
     async with fake_hub() as hub:
         await hub.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within(1)):
             async with Link(hub.url, Join(name="Ada", role="observer"), wait=lambda n: 3600.0) as link:
                 await until(link, LinkDown)
 

@@ -73,7 +73,7 @@ async def test_accuracy_may_ask_a_judge() -> None:
 async def test_pass_rate_is_the_share_of_tests_that_the_code_passes() -> None:
     code = "Here:\n```python\ndef double(x):\n    return 2 * x if x != 3 else 0\n```\nDone."
     tests = ["assert double(1) == 2", "assert double(3) == 6", "import time; time.sleep(60)", "import sys; sys.exit(0)"]
-    score = await metric("pass_rate", allow_execution=True, seconds=1.0)(answered(code), tests)
+    score = await metric("pass_rate", allow_execution=True, seconds=3.0)(answered(code), tests)
     assert score == Score(0.25, "1 of 4 tests passed")
 
 
