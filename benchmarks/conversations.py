@@ -3,15 +3,25 @@
 `python benchmarks/conversations.py [--conversations 50] [--delay 0.05]`. Every turn waits for all three agents
 (`simultaneous`), each of which takes `--delay` seconds to answer, as an endpoint would. Checked besides: every
 conversation is completed, and `/health` and `/models` call no model.
+
+Then 500 whose models answer at once begin together (`--rush 500`) in a server of its own process, which is asked for
+`/health` all the while.
 """
 
 import argparse
 import asyncio
+import http.client
+import json
 import platform
+import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -22,18 +32,21 @@ from palaver.config import ServerConfig
 AGENTS = ("Ada", "Bob", "Cleo")
 SAMPLED = 3
 """Conversations held one after another; the time of all is taken from their mean."""
+RUSH_TURNS = 5
+LOOK_EVERY = 0.02
+"""Seconds between two looks at `/health`."""
 
 
-def config(folder: Path, delay: float) -> ServerConfig:
+def config(folder: Path, delay: float) -> dict[str, Any]:
     """A server with one scripted model and no limit on requests."""
     custom = {"lines": ["I see.", "Tell me more.", "And then?"], "cycle": True, "delay": delay}
-    return ServerConfig.model_validate(
-        {
-            "models": {"script": {"name": "script", "type": "scripted", "custom_config": custom}},
-            "api": {"rate_limit": ""},
-            "hub": {"port": 0, "data_dir": str(folder / "data"), "transcripts": str(folder / "logs")},
-        }
-    )
+    return {
+        "models": {"script": {"name": "script", "type": "scripted", "custom_config": custom}},
+        "api": {"port": 0, "rate_limit": ""},
+        "hub": {"port": 0, "data_dir": str(folder / "data"), "transcripts": str(folder / "logs")},
+        "logging": {"level": "WARNING"},
+        "enable_metrics": False,
+    }
 
 
 async def conversation(client: httpx2.AsyncClient, turns: int) -> dict[str, Any]:
@@ -54,7 +67,7 @@ async def conversation(client: httpx2.AsyncClient, turns: int) -> dict[str, Any]
 async def measured(count: int, turns: int, delay: float) -> None:
     """Print the figures of one server."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = config(Path(folder), delay)
+        settings = ServerConfig.model_validate(config(Path(folder), delay) | {"enable_metrics": True})
         async with service_of(settings) as service:
             listener = bound("127.0.0.1", 0)
             limits = httpx2.Limits(max_connections=count + 10)
@@ -88,6 +101,53 @@ async def report(client: httpx2.AsyncClient, count: int, turns: int) -> None:
             raise SystemExit(f"{view['conversation_id']}: {view['error']}")
 
 
+def rush(count: int) -> None:
+    """Begin so many at once and tell how long `/health` takes meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "palaver.yaml"
+        file.write_text(json.dumps(config(Path(folder), 0)), encoding="utf-8")  # JSON is YAML
+        command = [sys.executable, "-m", "palaver.api", "-c", str(file)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                url = next(line.split()[-1] for line in server.stdout if line.startswith("Palaver API"))
+                asyncio.run(rushed(url, count))
+            finally:
+                server.terminate()
+
+
+async def rushed(url: str, count: int) -> None:
+    """The rush at this server."""
+    waits: list[float] = []
+    over = threading.Event()
+    looking = asyncio.create_task(asyncio.to_thread(look, url, waits, over))
+    limits = httpx2.Limits(max_connections=count)
+    began = time.perf_counter()
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, limits=limits) as client:
+        views = await asyncio.gather(*(conversation(client, RUSH_TURNS) for _ in range(count)))
+    together = time.perf_counter() - began
+    over.set()
+    await looking
+    completed = sum(view["status"] == "completed" for view in views)
+    cuts = statistics.quantiles(waits, n=100)
+    print(f"a rush of {count}: {completed} completed in {together:.1f} s")
+    print(
+        f"/health meanwhile ({len(waits)} times): p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms, "
+        f"at most {max(waits) * 1000:.0f} ms"
+    )
+
+
+def look(url: str, waits: list[float], over: threading.Event) -> None:
+    """Ask for `/health` again and again, and note how long each answer took."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
+    while not over.wait(LOOK_EVERY):
+        began = time.perf_counter()
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        waits.append(time.perf_counter() - began)
+
+
 def replies(metrics: str) -> float:
     """Replies of models, as counted."""
     lines = [line for line in metrics.splitlines() if line.startswith("palaver_reply_seconds_count")]
@@ -99,9 +159,11 @@ def main() -> None:
     flags.add_argument("--conversations", type=int, default=50, metavar="N")
     flags.add_argument("--turns", type=int, default=10, metavar="N")
     flags.add_argument("--delay", type=float, default=0.05, metavar="SECONDS", help="of each reply")
+    flags.add_argument("--rush", type=int, default=500, metavar="N", help="conversations that begin together at last")
     arguments = flags.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}; a reply takes {arguments.delay} s")
     asyncio.run(measured(arguments.conversations, arguments.turns, arguments.delay))
+    rush(arguments.rush)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import msgspec
 
 from palaver.api.counting import Counters
 from palaver.api.errors import BadRequest, Conflict, NotFound, Stopping
+from palaver.api.pacing import Pace
 from palaver.api.plan import Plan, Runner, Status
 from palaver.api.shelf import Shelf
 from palaver.api.steering import Seat
@@ -60,12 +61,19 @@ class Conversations:
         self._turns: dict[str, int] = {}
         """How many turns of each that runs are done."""
         self._beginning = 0
+        self.pace = Pace()
+        counters.waiting.set_function(lambda: self.waiting)
         self._closing = False
 
     @property
     def running(self) -> int:
         """How many run now."""
         return len(self._tasks)
+
+    @property
+    def waiting(self) -> int:
+        """How many of these wait to begin, because the server is busy."""
+        return self.pace.waiting
 
     @staticmethod
     def new_id() -> str:
@@ -118,6 +126,7 @@ class Conversations:
         return await self.get(plan.id), episode
 
     async def _work_out(self, plan: Plan) -> EpisodeLog:
+        await self.pace.wait()
         for agent in plan.scene.agents:
             if agent.model is not None:
                 self._shelf.take(agent.model)

@@ -15,6 +15,7 @@ class Counters:
         self.started = Counter("palaver_conversations_started", "Conversations begun", registry=registry)
         self.ended = Counter("palaver_conversations", "Conversations that ended", ["status"], registry=registry)
         self.running = Gauge("palaver_conversations_running", "Conversations that run now", registry=registry)
+        self.waiting = Gauge("palaver_conversations_waiting", "Conversations that wait to begin", registry=registry)
         self.unscored = Counter("palaver_evaluator_failures", "Judgements that gave no score", registry=registry)
         self.tokens = Counter("palaver_tokens", "Tokens of models", ["model", "kind"], registry=registry)
         self.failures = Counter("palaver_model_failures", "Replies that failed", ["model"], registry=registry)

@@ -164,6 +164,8 @@ class Health(BaseModel):
     rooms: int
     running: int
     """Conversations that run now."""
+    waiting: int
+    """How many of these have yet to begin: they do one after another, as fast as the server keeps up."""
     server_config: dict[str, Any]
 
 

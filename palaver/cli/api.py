@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, add_trace_flag, run_async, set_up_tracing
+from palaver.cli.common import Parser, add_trace_flag, let_the_collector_rest, run_async, set_up_tracing
 from palaver.config import ConfigManager, LoggingConfig, ServerConfig
 from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
 from palaver.hub.auth import is_loopback
@@ -134,6 +134,7 @@ async def _running(config: ServerConfig, *, verbose: bool) -> AsyncIterator[None
 
     local_only = _check_openness(config)
     service = service_of(config)
+    let_the_collector_rest()
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(bound(config.api.host, config.api.port))
         await stack.enter_async_context(service)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -137,6 +138,13 @@ def set_up_tracing(target: str | None, service: str) -> None:
         logger.warning("%s is set, but nothing is traced: %s", next(filter(os.environ.get, _OTLP)), missing)
         return
     otel.set_up(target or "otlp", service=service)
+
+
+def let_the_collector_rest() -> None:
+    """For a process that serves for long: what is loaded stays, and frames make no cycles, so the garbage collector
+    need not look after every 700 of them. Its full run holds up everything: 0.3 s with 500 conversations."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def run_async(program: Coroutine[Any, Any, int]) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import hashlib
 import logging
 import os
@@ -16,6 +15,7 @@ from palaver.cli.common import (
     Parser,
     add_log_flags,
     add_trace_flag,
+    let_the_collector_rest,
     run_async,
     set_up_logging,
     set_up_tracing,
@@ -152,8 +152,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     tls = server_tls(arguments.tls_cert, arguments.tls_key)
-    gc.freeze()  # what is loaded stays; frames make no cycles, so the collector need not look after every 700
-    gc.set_threshold(50_000, 20, 100)
+    let_the_collector_rest()
     hub = _hub(arguments)
     try:
         async with listening(

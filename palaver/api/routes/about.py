@@ -34,6 +34,7 @@ def routes(service: Service, door: Door, *, metrics: bool) -> APIRouter:
             hub=service.url,
             rooms=len(service.hub.rooms),
             running=service.conversations.running,
+            waiting=service.conversations.waiting,
             server_config=dict(told),
         )
 
