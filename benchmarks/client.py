@@ -57,13 +57,12 @@ async def rate(client: LLMClient, count: int) -> tuple[float, float]:
 
 async def bytes_kept(client: LLMClient, count: int) -> float:
     """Bytes that stay allocated for each finished prompt, when their responses are not kept by the caller."""
-    async for _ in client.iter_prompts_async(prompts(count)):
-        pass
-    tracemalloc.start()
-    gc.collect()
-    before = tracemalloc.get_traced_memory()[0]
-    async for _ in client.iter_prompts_async(prompts(count)):
-        pass
+    tracemalloc.start()  # before the first round: what each connection keeps of its last answer is replaced by the next
+    for _ in range(2):
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        async for _ in client.iter_prompts_async(prompts(count)):
+            pass
     gc.collect()
     kept = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

@@ -32,7 +32,7 @@ ALLOWED = {
 NEVER_IN_CORE = {"asyncio", "socket", "ssl", "select", "threading", "subprocess", "random", "secrets", "uuid", "time"}
 NEVER_IN_CORE |= {"os", "sys", "pathlib", "logging", "tempfile", "shutil", "multiprocessing", "signal"}
 CLOCKS = {"now", "utcnow", "today"}
-HEAVY = ("torch", "transformers", "openai")
+HEAVY = ("torch", "transformers", "openai", "httpx2", "aiohttp")
 LIGHT = ("palaver", "palaver.cli.server", "palaver.cli.moderator", "palaver.hub.server", "palaver.participants.console")
 
 

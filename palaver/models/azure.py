@@ -6,11 +6,9 @@ Source: "Azure OpenAI in Azure AI Foundry Models REST API reference", chat compl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from palaver.models import pool
 from palaver.models.openai_api import OpenAIModel
 
 if TYPE_CHECKING:
-    import httpx2
     from openai import AsyncOpenAI
 
 
@@ -40,14 +38,16 @@ class AzureModel(OpenAIModel):
     def _credentials(self) -> dict[str, str]:
         return {"api-key": self.key()}
 
-    def _sdk(self, http: "httpx2.AsyncClient") -> "AsyncOpenAI":
+    def _sdk(self) -> "AsyncOpenAI":
         from openai import AsyncAzureOpenAI
+
+        from palaver.models import sdk_wire
 
         return AsyncAzureOpenAI(
             api_key=self.key(),
             base_url=self._base_url,
             api_version=self._api_version,
-            http_client=http,
+            http_client=sdk_wire.client(),
             max_retries=0,
-            timeout=pool.timeout(self._timeout),
+            timeout=self._timeout,
         )

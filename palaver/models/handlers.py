@@ -3,6 +3,7 @@
 A handler gets a prompt and gives back raw data, with as many requests as it likes; a parser makes the reply of it.
 """
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from palaver.core.errors import ConfigError
-from palaver.models import pool
 from palaver.models.provider import ModelResponse, first_said
-from palaver.models.refusals import refusal, unreadable, wire
+from palaver.models.refusals import posted, unreadable
 
 TEXT_KEYS: Final = ("output", "text", "response", "content", "processed")
 """Where the default parser looks for the text, in this order."""
@@ -39,18 +39,16 @@ class RequestHandler(ABC):
 
         Raises for an error status, a broken connection and an answer that is no JSON.
         """
-        headers = {name: str(value) for name, value in (self.config.get("headers") or {}).items()}
-        seconds = float(self.config.get("timeout", 30.0))
+        headers = {name.lower(): str(value) for name, value in (self.config.get("headers") or {}).items()}
         said = {key: value for key, value in body.items() if value is not None}
         where = _without_secrets(url)
-        async with wire(where, seconds) as http:
-            response = await http.post(url, json=said, headers=headers, timeout=pool.timeout(seconds))
-        if response.is_error:
-            raise refusal(response, where)
+        seconds = float(self.config.get("timeout", 30.0))
+        async with posted(url, said, headers, where=where, seconds=seconds) as answer:
+            content = await answer.read()
         try:
-            return response.json()
+            return json.loads(content)
         except ValueError as error:
-            raise unreadable(response.text, where, "JSON") from error
+            raise unreadable(content, where, "JSON") from error
 
     # For handlers of two steps
 

@@ -5,14 +5,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from palaver.models import pool
-from palaver.models.refusals import refusal, unreadable, wire
+from palaver.models.refusals import posted, unreadable
 from palaver.models.remote import Ask, Heard, Refused, RemoteModel
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
 _PORT = 11434
+_LONGEST_LINE = 2**26
+"""Bytes; a whole answer is one line."""
 _TOP_LEVEL = frozenset({"tools", "format", "keep_alive", "think", "logprobs", "top_logprobs"})
 """Keys of `extra` that Ollama wants beside `options` and not within them."""
 
@@ -33,15 +34,11 @@ class OllamaModel(RemoteModel):
         return self._url
 
     async def _attempt(self, ask: Ask, heard: Heard) -> None:
-        async with wire(self._url, self._timeout) as http:
-            sending = http.stream(
-                "POST", f"{self._url}/api/chat", json=self._request(ask), timeout=pool.timeout(self._timeout)
-            )
-            async with sending as response:
-                if response.is_error:
-                    await response.aread()
-                    raise refusal(response, self._url, self._hint(response.status_code))
-                await self._listen(response, heard)
+        asked = posted(
+            f"{self._url}/api/chat", self._request(ask), {}, where=self._url, seconds=self._timeout, hint=self._hint
+        )
+        async with asked as answer:
+            await self._listen(answer.content, heard)
 
     def _hint(self, status: int) -> str:
         return f"fetch it with `ollama pull {self.name}`" if status == 404 else ""
@@ -57,10 +54,10 @@ class OllamaModel(RemoteModel):
         messages = [_message(message) for message in ask.messages]
         return {"model": self.name, "messages": messages, "stream": ask.stream, "options": options, **beside}
 
-    async def _listen(self, response: "httpx2.Response", heard: Heard) -> None:
+    async def _listen(self, content: "aiohttp.StreamReader", heard: Heard) -> None:
         """One JSON object a line; a whole answer is a single one."""
         last: Mapping[str, Any] = {}
-        async for line in response.aiter_lines():
+        while line := await content.readline(max_line_length=_LONGEST_LINE):
             if not line.strip():
                 continue
             last = self._parse(line)
@@ -75,7 +72,7 @@ class OllamaModel(RemoteModel):
         heard.completion_tokens = last.get("eval_count") or 0
         heard.logprobs = last.get("logprobs")
 
-    def _parse(self, line: str) -> Mapping[str, Any]:
+    def _parse(self, line: bytes) -> Mapping[str, Any]:
         try:
             document: Any = json.loads(line)
         except ValueError as error:

@@ -1,9 +1,10 @@
 """What goes wrong over HTTP, in words that say what to do, as `Refused` with its status and Retry-After."""
 
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from http.client import BAD_REQUEST, responses
 from typing import TYPE_CHECKING, Any
 
 from palaver.models import pool
@@ -11,47 +12,81 @@ from palaver.models.remote import Refused
 from palaver.models.retry import retry_after_seconds
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
 _LONGEST_REASON = 500
 
 
-@asynccontextmanager
-async def wire(where: str, seconds: float) -> AsyncIterator["httpx2.AsyncClient"]:
-    """A pooled client for one request to `where`, whose failures are `Refused`."""
-    async with pool.http_client() as http:
-        import httpx2
+@contextlib.asynccontextmanager
+async def posted(
+    url: str,
+    document: Any,
+    headers: Mapping[str, str],
+    *,
+    where: str,
+    seconds: float,
+    hint: Callable[[int], str] = lambda status: "",
+) -> AsyncIterator["aiohttp.ClientResponse"]:
+    """The answer to a document sent as JSON, whose body is still to be read; all failures are `Refused`.
 
-        try:
-            yield http
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise broken(error, where, seconds) from error
+    `where` is the address as errors show it, `hint` says what may help against a status.
+    """
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    with told(where, seconds):
+        answer = await pool.post(url, body, {"content-type": "application/json", **headers}, seconds=seconds)
+        async with answer:
+            if answer.status >= BAD_REQUEST:
+                raise refusal(answer.status, answer.headers, await answer.read(), where, hint(answer.status))
+            yield answer
 
 
-def refusal(response: "httpx2.Response", where: str, hint: str = "") -> Refused:
-    """An answer with an error status; its body must have been read."""
-    reason = f"{where} answered {response.status_code}: {_said(response.text) or response.reason_phrase}"
+@contextlib.contextmanager
+def told(where: str, seconds: float) -> Iterator[None]:
+    """Make `Refused` of what breaks on the way to `where`."""
+    import aiohttp
+    from aiohttp.http import HttpProcessingError
+
+    try:
+        yield
+    except (aiohttp.ClientError, HttpProcessingError) as error:
+        raise broken(error, where, seconds) from error
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str, hint: str = "") -> Refused:
+    """An answer with an error status."""
+    reason = f"{where} answered {status}: {_said(as_text(body)) or responses.get(status, 'no reason given')}"
     if hint:
         reason = f"{reason} ({hint})"
-    return Refused(response.status_code, reason, retry_after=retry_after_seconds(response.headers, time.time()))
+    return Refused(status, reason, retry_after=retry_after_seconds(headers, time.time()))
 
 
 def broken(error: BaseException | None, where: str, seconds: float) -> Refused:
     """A connection that was never made, broke or stayed silent too long."""
-    import httpx2
+    import aiohttp
 
-    if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
-        return Refused(0, f"cannot connect to {where}: {error or 'no answer'}; is the server running there?")
-    if isinstance(error, httpx2.TimeoutException):
-        return Refused(0, f"{where} said nothing for {seconds:g} s (timeout)", timed_out=True)
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-        return Refused(400, f"{where!r} is not a URL of the form http://host:port: {error}")
-    return Refused(0, f"the connection to {where} broke: {error or type(error).__name__}")
+    match error:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Refused(0, f"cannot reach {where} through the environment's proxy: {error}")
+        case aiohttp.ClientConnectorError():
+            return Refused(0, f"cannot connect to {where}: {error.os_error}; is the server running there?")
+        case aiohttp.ConnectionTimeoutError():
+            return Refused(0, f"cannot connect to {where}: no answer; is the server running there?")
+        case aiohttp.ServerTimeoutError():
+            return Refused(0, f"{where} said nothing for {seconds:g} s (timeout)", timed_out=True)
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return Refused(400, f"{where!r} is not a URL of the form http://host:port: {error}")
+        case _:
+            return Refused(0, f"the connection to {where} broke: {str(error) or type(error).__name__}")
 
 
-def unreadable(body: str, where: str, wanted: str) -> Refused:
+def unreadable(body: bytes | str, where: str, wanted: str) -> Refused:
     """An answer with a good status whose content is not what the protocol says."""
-    return Refused(422, f"{where} did not answer with {wanted} but with {_short(body)!r}; is the URL right?")
+    return Refused(422, f"{where} did not answer with {wanted} but with {_short(as_text(body))!r}; is the URL right?")
+
+
+def as_text(body: bytes | str) -> str:
+    """A body to be shown to people."""
+    return body if isinstance(body, str) else body.decode(errors="replace")
 
 
 def _said(body: str) -> str:

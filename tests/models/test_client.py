@@ -476,6 +476,6 @@ async def test_progress_is_shown_unless_told_otherwise(capsys: pytest.CaptureFix
 def test_importing_palaver_loads_no_model_library() -> None:
     script = (
         "import sys, palaver; from palaver import LLMClient, Conversation, Message; import palaver.completion;"
-        "heavy = {'openai', 'torch', 'transformers', 'httpx2'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'openai', 'torch', 'transformers', 'httpx2', 'aiohttp'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
