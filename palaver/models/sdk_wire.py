@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @functools.cache
 def client() -> httpx2.AsyncClient:
     """The HTTP client of all of the SDK's streams. It has nothing of its own to close; errors are aiohttp's."""
-    return httpx2.AsyncClient(transport=_Transport(), trust_env=False, follow_redirects=True)
+    return httpx2.AsyncClient(transport=_Transport(), trust_env=False)
 
 
 class _Transport(httpx2.AsyncBaseTransport):

@@ -285,9 +285,9 @@ def test_a_connection_that_was_closed_behind_a_busy_loop_is_not_used_again(monke
 
 
 async def test_a_long_line_of_ollama_comes_whole() -> None:
-    text = "long " * 100_000
+    text = "long " * 400_000
     with OllamaStub([text]) as stub:
-        reply = await OllamaModel("m", host=stub.url, retry=ONCE).complete(PROMPT, max_tokens=10**6)
+        reply = await OllamaModel("m", host=stub.url, retry=ONCE).complete(PROMPT, max_tokens=10**7)
     assert (len(reply.content), reply.error) == (len(text), None)
 
 
