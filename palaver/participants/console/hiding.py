@@ -32,8 +32,8 @@ class Hiding:
                 return "system" in self.topics and frame.kind not in ("alarm", "held", "budget", "ended")
         return False
 
-    def change(self, what: str, names: list[str], *, hide: bool | None) -> bool:
-        """Hide (`None`: the other way about) a topic or a participant; says whether it is hidden now.
+    def change(self, what: str, names: list[str], *, hide: bool | None) -> tuple[str, bool]:
+        """Hide (`None`: the other way about) a topic or a participant; its whole name, and whether it is hidden now.
 
         Raises `CommandError` for what is neither.
         """
@@ -41,19 +41,23 @@ class Hiding:
             topic = what.casefold()
             hidden = topic not in self.topics if hide is None else hide
             (self.topics.add if hidden else self.topics.discard)(topic)
-            return hidden
+            return topic, hidden
         name = resolve(what.strip('@"'), [*names, *self.names.values()])
         hidden = key_of(name) not in self.names if hide is None else hide
         if hidden:
             self.names[key_of(name)] = name
         else:
             self.names.pop(key_of(name), None)
-        return hidden
+        return clean_name(name), hidden
 
     def show_all(self) -> None:
         """Hide nothing any more."""
         self.topics.clear()
         self.names.clear()
 
+    def hidden(self) -> list[str]:
+        """All that is hidden, as it is shown."""
+        return [*sorted(self.topics), *map(clean_name, self.names.values())]
+
     def __str__(self) -> str:
-        return ", ".join([*sorted(self.topics), *map(clean_name, self.names.values())])
+        return ", ".join(self.hidden())

@@ -57,8 +57,12 @@ async def _ignore(seat: "Seat", rest: str) -> None:
 
 
 def _change(seat: "Seat", what: str, *, hide: bool | None) -> None:
-    hidden = seat.hiding.change(what, seat.names, hide=hide)
-    _told_hidden(seat, f"{'hiding' if hidden else 'showing'} {what}")
+    whole, hidden = seat.hiding.change(what, seat.names, hide=hide)
+    others = ", ".join(each for each in seat.hiding.hidden() if each != whole)
+    word = "also" if hidden else "still"
+    _told_hidden(
+        seat, f"{'hiding' if hidden else 'showing'} {whole}" + (f"; {word} hidden: {others}" if others else "")
+    )
 
 
 def _told_hidden(seat: "Seat", text: str) -> None:
@@ -67,7 +71,7 @@ def _told_hidden(seat: "Seat", text: str) -> None:
     missed = f"; {view.hidden} were hidden, /history shows the messages again" if view.hidden else ""
     if not view.hiding:
         view.hidden = 0
-    seat.tell(f"{text}; still hidden: {view.hiding}" if view.hiding else text + missed)
+    seat.tell(text if view.hiding else text + missed)
 
 
 async def _clear(seat: "Seat", rest: str) -> None:

@@ -226,6 +226,19 @@ async def test_one_participant_can_be_hidden_by_name(typed: str) -> None:
     assert at.screen.texts[-1] == "z"
 
 
+async def test_what_is_hidden_is_told_by_its_whole_name_and_once() -> None:
+    at = At()
+    for typed in ("/hide zen", "/hide Zen Sage", "/hide CHAT", "/show zen", "/toggle"):
+        assert await at.seat.enter(typed)
+    assert at.screen.texts == [
+        "hiding Zen Sage",
+        "hiding Zen Sage",
+        "hiding chat; also hidden: Zen Sage",
+        "showing Zen Sage; still hidden: chat",
+        "showing chat",
+    ]
+
+
 async def test_who_is_not_here_cannot_be_hidden() -> None:
     at = At()
     assert not await at.seat.enter("/hide Nobody")
