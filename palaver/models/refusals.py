@@ -67,6 +67,9 @@ def broken(error: BaseException | None, where: str, seconds: float) -> Refused:
     match error:
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return Refused(0, f"cannot reach {where} through the environment's proxy: {error}")
+        case aiohttp.ClientConnectorCertificateError():
+            what = f"the certificate of {where} is not trusted: {error.certificate_error}"
+            return Refused(400, f"{what}; SSL_CERT_FILE names whom to trust")
         case aiohttp.ClientConnectorError():
             return Refused(0, f"cannot connect to {where}: {error.os_error}; is the server running there?")
         case aiohttp.ConnectionTimeoutError():

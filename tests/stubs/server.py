@@ -7,6 +7,7 @@ Being a thread, it serves blocking and asynchronous tests alike.
 import argparse
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections import deque
@@ -93,6 +94,8 @@ class StubServer:
         self.hung_up: list[Request] = []
         """Requests whose client closed the connection before its answer was whole."""
         self.keep_requests = True
+        self.tls: ssl.SSLContext | None = None
+        """When set before it begins, it speaks TLS."""
         self._port = port
         self._failures: deque[Failure] = deque()
         self._failure_for: Callable[[Request], Failure | None] = lambda request: None
@@ -141,7 +144,7 @@ class StubServer:
     @property
     def url(self) -> str:
         """`http://127.0.0.1:PORT`, without a slash at its end."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._port}"
 
     # What a stub says
 
@@ -193,7 +196,9 @@ class StubServer:
         asyncio.set_event_loop(self._loop)
         connections: set[_Connection] = set()
         server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: _Connection(self, connections), "127.0.0.1", self._port, backlog=1024)
+            self._loop.create_server(
+                lambda: _Connection(self, connections), "127.0.0.1", self._port, backlog=1024, ssl=self.tls
+            )
         )
         self._port = server.sockets[0].getsockname()[1]
         self._started.set()
