@@ -95,7 +95,7 @@ class HubModel:
     async def _answer(self, link: Link, asked: "asyncio.Future[int]") -> Message:
         async for frame in link:
             match frame:
-                case Message() if asked.done() and frame.seq > asked.result() and same_name(frame.sender, self.name):
+                case Message() if same_name(frame.sender, self.name) and frame.seq > await asked:
                     return frame
                 case System(code="model_failed") if frame.content.startswith(f"{self.name} "):
                     raise PalaverError(frame.content)

@@ -65,7 +65,7 @@ async def test_a_missing_key_is_named_and_the_exit_code_says_so() -> None:
 async def test_a_member_of_a_hub_with_a_certificate_of_its_own_is_talked_to(tmp_path: Path) -> None:
     pair = certificate(tmp_path)
     script = tmp_path / "lines.txt"
-    script.write_text("An answer over TLS.\n")
+    script.write_text("An answer over TLS.\n" * 3)  # one for the floor it is given, one for the one taken back
     where = ("--port", "0", "--data-dir", str(tmp_path / "data"), "--no-transcripts")
     tls = ("--tls-cert", str(pair.certificate), "--tls-key", str(pair.key))
     trust = ("--tls-ca", str(pair.certificate))

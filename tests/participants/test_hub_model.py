@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from palaver.core.protocol import Join
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+
+from palaver.core.message import Message
+from palaver.core.protocol import Ack, Command, FloorView, Join, Say, System, Welcome, decode_member, encode
 from palaver.models.scripted import ScriptedModel
 from palaver.participants.hub_model import HubModel
 from palaver.participants.link import Link
@@ -47,3 +51,30 @@ async def test_what_goes_wrong_is_said() -> None:
             failed = await HubModel(hub.url, "Sage", limit=5).complete([{"role": "user", "content": "x"}])
             assert "out of memory" in str(failed.error)
             assert not failed.success
+
+
+async def test_an_answer_that_comes_in_one_read_with_the_acknowledgement_counts() -> None:
+    """A machine that is busy reads late, and finds all of it waiting."""
+
+    now = "2026-01-01T00:00:00.000Z"
+    answer = Message(room="main", seq=2, id="m2", sender="Sage", role="model", content="an answer", timestamp=now)
+
+    floor = FloorView(epoch=1, paused=False, policy="open")
+    welcome = Welcome(name="Guest", role="moderator", session="s", seq=0, missed=0, members=2, roster=(), floor=floor)
+
+    async def hub(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(encode(welcome), text=True)
+        async for raw in socket:
+            match decode_member(raw):
+                case Say(id=ident):
+                    frames = (System(content="first of the read"), Ack(id=ident, seq=1), answer)
+                    read = [Frame(Opcode.TEXT, encode(frame)).serialize(mask=False) for frame in frames]
+                    socket.transport.write(b"".join(read))
+                case Command(id=ident):
+                    await socket.send(encode(Ack(id=ident)), text=True)
+
+    async with serve(hub, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        said = await HubModel(f"ws://127.0.0.1:{port}", "Sage", limit=10).complete([{"role": "user", "content": "x"}])
+    assert said.content == "an answer"
