@@ -1,8 +1,6 @@
 """Moderate a room from this terminal: `python moderator.py --help`."""
 
-import sys
-
-from palaver.cli import run
+from palaver.cli import door
 
 if __name__ == "__main__":
-    sys.exit(run("moderator"))
+    door("moderator")

@@ -1,8 +1,6 @@
 """Run a hub: `python server.py --help`."""
 
-import sys
-
-from palaver.cli import run
+from palaver.cli import door
 
 if __name__ == "__main__":
-    sys.exit(run("server"))
+    door("server")

@@ -1,8 +1,6 @@
 """Run a simulated user in a room: `python user_sim.py --help`."""
 
-import sys
-
-from palaver.cli import run
+from palaver.cli import door
 
 if __name__ == "__main__":
-    sys.exit(run("user-sim"))
+    door("user-sim")

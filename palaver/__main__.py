@@ -1,8 +1,6 @@
 """`python -m palaver`."""
 
-import sys
-
-from palaver.cli import main
+from palaver.cli import door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door()

@@ -1,8 +1,6 @@
 """`python -m palaver.api`: nothing but a call of the command."""
 
-import sys
-
-from palaver.cli import run
+from palaver.cli import door
 
 if __name__ == "__main__":
-    sys.exit(run("api"))
+    door("api")

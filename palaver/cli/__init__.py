@@ -4,10 +4,13 @@ Each command is a module with `parser()` and `main(argv) -> exit code`, imported
 `--help` of a hub or a console loads neither torch nor openai.
 """
 
+import atexit
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from typing import Final, NoReturn
 
 COMMANDS: Final = {
     "server": "run a hub",
@@ -62,3 +65,28 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
         return int(module.main(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return 0
+
+
+def door(command: str | None = None) -> NoReturn:
+    """Run a command, or the one that argv names, and end the process: what the programs call, and nothing else."""
+    code: int | None = None
+    atexit.register(lambda: _leave(code))  # registered first, called last
+    code = main() if command is None else run(command)
+    sys.exit(code)
+
+
+def _leave(code: int | None) -> None:
+    """End at once where torch is loaded, all else being closed by now.
+
+    Python would take torch down, for up to a second of processor time, and torch aborts the process where one of its
+    threads still computes. Without a code (a mistake of ours) it ends as ever.
+    """
+    if code is None or "torch" not in sys.modules:
+        return
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # whoever read them is gone: Python has an exit code for that
+        return
+    os._exit(code)
