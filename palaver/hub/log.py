@@ -7,7 +7,7 @@ from palaver.core.entry import Entry
 from palaver.core.message import Message
 from palaver.core.protocol import Streamed
 
-Read = Callable[[str, int, int], Awaitable[list[tuple[int, Entry]]]]
+Read = Callable[[str, int, int], Awaitable[Sequence[tuple[int, Entry]]]]
 """`Log.read`: a room's entries above a position, about so many."""
 
 
@@ -62,7 +62,7 @@ class Log(Protocol):
         """Stop passing it on."""
         ...
 
-    async def read(self, room: str, after: int, limit: int = 10_000) -> list[tuple[int, Entry]]:
+    async def read(self, room: str, after: int, limit: int = 10_000) -> Sequence[tuple[int, Entry]]:
         """Entries with a position above `after`, in order; at least one unless there is none."""
         ...
 

@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 PART: Final = 512 * 1024
 """Bytes of a snapshot that travel as one message."""
-STEP: Final = 500
-"""Entries that are run through before others may go on."""
 HEADER: Final = "Palaver-Snapshot"
 """POSITION.PART.PARTS of a message that holds (a part of) a snapshot."""
 
@@ -156,7 +154,7 @@ class NatsArchive:
         room, begun = state.name, state.seq
         while state.applied < until:
             try:
-                async for _, published in replay(self._read, state, until=until, limit=STEP):
+                async for _, published in replay(self._read, state, until=until):
                     self._local.record(room, published)
                 break
             except LogUnavailable as error:

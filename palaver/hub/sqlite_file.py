@@ -4,7 +4,10 @@ import contextlib
 import logging
 import sqlite3
 import time
+from bisect import bisect_right
 from collections.abc import Callable
+from math import inf
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -186,10 +189,12 @@ class SqliteFile:
             ).fetchone()
             if row is None:
                 return
-            last, _, block = row
-            new = {seq: line for seq, line in lines if seq <= last}
-            lines = lines[len(new) :]
-            merged = sorted({**_whole(block), **new}.items())
+            last, first, block = row
+            count = bisect_right(lines, last, key=itemgetter(0))
+            new, lines = lines[:count], lines[count:]
+            if len(new) == last - first + 1 and _join(new) == block:  # a replay: all is as it was
+                continue
+            merged = sorted({**_whole(block), **dict(new)}.items())
             if (joined := _join(merged)) != block:
                 self._database.execute(
                     "UPDATE messages SET first = ?, block = ? WHERE room = ? AND last = ?",
@@ -265,20 +270,25 @@ def _split(block: bytes) -> Lines:
     return [(int(number), text) for number, _, text in (line.partition(b" ") for line in block.split(b"\n"))]
 
 
-def lines_after(database: sqlite3.Connection, table: str, room: str, after: int, limit: int) -> Lines:
-    """Lines of a room above `after`, whole blocks until there are `limit` of them."""
+def lines_after(
+    database: sqlite3.Connection, table: str, room: str, after: int, limit: int, most: float = inf
+) -> Lines:
+    """Lines of a room above `after`, whole blocks until there are `limit` of them, or `most` bytes."""
     rows = database.execute(
         f"SELECT last, block FROM {table} JOIN rooms ON rooms.id = {table}.room "
         "WHERE rooms.name = ? AND last > ? ORDER BY last",
         (room, after),
     )
     found: Lines = []
+    size = 0
     for last, block in rows:
         try:
-            found += [line for line in _split(block) if line[0] > after]
+            lines = _split(block)
         except ValueError:
             raise ValueError(f"the block of {table} of room {room!r} that ends at {last} is damaged") from None
-        if len(found) >= limit:
+        found += lines if lines[0][0] > after else [line for line in lines if line[0] > after]
+        size += len(block)
+        if len(found) >= limit or size >= most:
             break
     rows.close()
     return found

@@ -17,7 +17,7 @@ import queue
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -46,6 +46,9 @@ MOST_PUBLISHED: Final = 256 * 1024
 SLOW: Final = 0.1
 """Seconds of a commit after which the loop leaves the next ones to the thread, for `SLOW_FOR` seconds."""
 SLOW_FOR: Final = 5.0
+
+MOST_READ: Final = 16 * 1024 * 1024
+"""Bytes of entries above which an answer ends, however few they are."""
 
 _message_decoder = msgspec.json.Decoder(Message)
 
@@ -239,14 +242,10 @@ class SqliteLog:
         if self._waiting < MOST_WAITING // 2 and self._waiting_bytes < MOST_BYTES // 2:
             self._room_made.set()
 
-    async def read(self, room: str, after: int, limit: int = 10_000) -> list[tuple[int, Entry]]:
-        """Entries above `after`, whole blocks, in order."""
-
-        def work(database: sqlite3.Connection) -> list[tuple[int, Entry]]:
-            lines = lines_after(database, "entries", room, after, limit)
-            return [(position, _entry_of(room, position, line)) for position, line in lines]
-
-        return await self._ask(work)
+    async def read(self, room: str, after: int, limit: int = 10_000) -> Sequence[tuple[int, Entry]]:
+        """Entries above `after`, whole blocks, in order; each is decoded when it is looked at."""
+        lines = await self._ask(lambda database: lines_after(database, "entries", room, after, limit, MOST_READ))
+        return _Entries(room, lines, self._told)
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Published messages above `after`, whole blocks, in order; sees all that was recorded before the call."""
@@ -323,11 +322,34 @@ class SqliteLog:
             self._lock = None
 
 
-def _entry_of(room: str, position: int, line: bytes) -> Entry:
-    try:
-        return decode_entry(line)
-    except ProtocolError as error:
-        raise ValueError(f"entry {position} of room {room!r} is damaged: {error}") from error
+class _Entries(Sequence[tuple[int, Entry]]):
+    """Entries with their positions, decoded when they are looked at: those of a long log need not all lie in memory.
+
+    Raises `LogUnavailable` for one that cannot be read.
+    """
+
+    def __init__(self, room: str, lines: Lines, told: Callable[[Exception], str]) -> None:
+        self._room, self._lines, self._told = room, lines, told
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, Entry]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, Entry]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[int, Entry] | list[tuple[int, Entry]]:
+        if isinstance(place, int):
+            return self._decoded([self._lines[place]])[0]
+        return self._decoded(self._lines[place])
+
+    def _decoded(self, lines: Lines) -> list[tuple[int, Entry]]:
+        position = 0
+        try:
+            return [(position := number, decode_entry(line)) for number, line in lines]
+        except ProtocolError as error:
+            damage = ValueError(f"entry {position} of room {self._room!r} is damaged: {error}")
+            raise LogUnavailable(f"log: {self._told(damage)}") from error
 
 
 def _size(entry: Entry) -> int:
