@@ -29,8 +29,10 @@ def listen(state: RoomState, out: list[Effect], message: Message) -> None:
     if message.role not in AGENTS:
         state.alarm.pop("raised", None)
         return
-    settings = {**DEFAULTS, **state.alarm}
-    if not settings["on"] or settings.get("raised"):
+    if state.alarm.get("raised"):
+        return
+    settings = {**DEFAULTS, **state.alarm} if state.alarm else DEFAULTS
+    if not settings["on"]:
         return
     problem = diagnose(state.history, settings)
     if not problem:
@@ -43,19 +45,22 @@ def listen(state: RoomState, out: list[Effect], message: Message) -> None:
 
 def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
     """What is wrong with the end of `history`, in words; empty where nothing is."""
-    recent = _since_human(history, max(int(settings["window"]), int(settings["ping_pong"])))
+    size, ping_pong = int(settings["window"]), int(settings["ping_pong"])
+    recent = _since_human(history, max(size, ping_pong))
     if len(recent) < 3:
         return ""
-    last, window = recent[-1], recent[-int(settings["window"]) :]
+    last, window, limit = recent[-1], recent[-size:], float(settings["overlap"])
+    probes = probes_of(last.content, limit)
     for earlier in reversed(window[:-1]):
+        if is_unlike(probes, earlier.content):
+            continue
         shared = overlap(last.content, earlier.content)
-        if shared >= float(settings["overlap"]):
+        if shared >= limit:
             whose = "itself" if earlier.sender == last.sender else earlier.sender
             return f"{last.sender} repeats {whose}: {shared:.0%} of message {last.seq} stands in {earlier.seq}"
-    pair = {message.sender for message in recent}
-    if len(recent) >= int(settings["ping_pong"]) and len(pair) == 2:
+    if len(recent) >= ping_pong and len(pair := {message.sender for message in recent}) == 2:
         return f"{' and '.join(sorted(pair))} have exchanged {len(recent)} messages alone"
-    text = "\n".join(message.content[-LOOKED_AT:] for message in window).encode()
+    text = "\n".join([message.content[-LOOKED_AT:] for message in window]).encode()
     if len(text) > 600 and (ratio := len(zlib.compress(text)) / len(text)) < float(settings["compression"]):
         return f"the last {len(window)} messages say little new (they compress to {ratio:.0%})"
     return ""
@@ -71,15 +76,41 @@ def _since_human(history: list[Message], most: int) -> list[Message]:
     return recent[::-1]
 
 
-def overlap(one: str, other: str, size: int = 3) -> float:
-    """Share of the word `size`-grams of `one` that `other` has too, 0..1; very short texts must be equal."""
-    first, second = _grams(one, size), _grams(other, size)
+def overlap(one: str, other: str) -> float:
+    """Share of the word 3-grams of `one` that `other` has too, 0..1; very short texts must be equal."""
+    first, second = _grams(one), _grams(other)
     if not first or not second:
         return 1.0 if one.split() == other.split() and len(one.split()) > 1 else 0.0
     return len(first & second) / len(first)
 
 
 @lru_cache(maxsize=256)  # each message is compared with the few before it
-def _grams(text: str, size: int) -> frozenset[tuple[str, ...]]:
+def _grams(text: str) -> frozenset[tuple[str, str, str]]:
     words = text[-LOOKED_AT:].casefold().split()
-    return frozenset(zip(*(words[place:] for place in range(size)), strict=False))
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
+
+
+def probes_of(text: str, limit: float) -> list[str]:
+    """So many different 3-grams of a text that none of them may stand in another that has a share of `limit`.
+
+    Few talks are loops: a look for these in a text takes a third of the time in which both texts are taken apart.
+    """
+    words = _spaced(text).split()
+    needed = max(1, int((1 - limit) * (len(words) - 2) + 1e-9) + 1)
+    taken = words[: needed + 2]
+    probes = list({f" {one} {two} {three} " for one, two, three in zip(taken, taken[1:], taken[2:], strict=False)})
+    return probes if len(probes) == needed else []
+
+
+def is_unlike(probes: list[str], text: str) -> bool:
+    spaced = _spaced(text)
+    if not probes or not spaced:
+        return False
+    return not [probe for probe in probes if probe in spaced]
+
+
+@lru_cache(maxsize=256)
+def _spaced(text: str) -> str:
+    """Its words with one space around each; empty where there are no three of them."""
+    words = text[-LOOKED_AT:].casefold().split()
+    return f" {' '.join(words)} " if len(words) > 2 else ""

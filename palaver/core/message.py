@@ -1,9 +1,9 @@
 """One message of a room: what the wire carries, the transcript keeps and every prompt is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -14,16 +14,21 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 """Roles that speak only when granted the floor."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)  # what one entry brings about bears one time
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
-    whole, rest = divmod(int(seconds * 1000), 1000)
-    return f"{_of_second(whole)}.{rest:03d}Z"
+    second, millisecond = divmod(int(seconds * 1000), 1000)
+    minute, second = divmod(second, 60)
+    return _of_minute(minute) + _SECONDS[second] + _MILLISECONDS[millisecond]
 
 
 @lru_cache(maxsize=64)
-def _of_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _of_minute(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+
+
+_SECONDS: Final = tuple(f"{number:02d}." for number in range(60))
+_MILLISECONDS: Final = tuple(f"{number:03d}Z" for number in range(1000))
 
 
 class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, gc=False, rename={"sender": "from"}):
@@ -54,9 +59,8 @@ class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, gc=False
         return same_name(name, self.to) or same_name(name, self.sender)
 
 
-def key_of(name: str) -> str:
-    """The form under which names are compared: letter case does not count."""
-    return name.casefold()
+key_of: Final[Callable[[str], str]] = str.casefold
+"""The form under which names are compared: letter case does not count."""
 
 
 def same_name(one: str, other: str) -> bool:
