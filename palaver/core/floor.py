@@ -6,14 +6,14 @@ policy, a spent budget) bumps the epoch and revokes in the same step, so nothing
 
 from typing import Final
 
-from palaver.core import budgets
 from palaver.core.effects import Announce, Effect, FloorChanged, Reply, Silence
-from palaver.core.message import AGENTS, Message, key_of, same_name, timestamp
+from palaver.core.message import AGENTS, Message, key_of, timestamp
 from palaver.core.notices import notice
-from palaver.core.policies import POLICIES, Candidate, Decision, Policy, Situation, Waits, models_left, splitmix64
+from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_left
 from palaver.core.protocol import Grant as GrantFrame
 from palaver.core.protocol import Revoke
-from palaver.core.state import Grant, Record, RoomState
+from palaver.core.situation import Situation, can_speak, who_owe
+from palaver.core.state import Grant, RoomState
 
 KEPT_DECISIONS: Final = 256
 KEPT_HELD: Final = 100
@@ -28,126 +28,66 @@ def policy_of(state: RoomState) -> Policy:
 
 
 def decide(state: RoomState, out: list[Effect]) -> None:
-    """Let the policy give the floor on, as often as it wants to."""
+    """Let the policy give the floor on, once those are through who come before it."""
     floor = state.floor
     if floor.paused or state.ended or not state.records:
         return
-    policy = policy_of(state)
-    for _ in range(64):  # a policy may grant one after another; it never needs more
-        if (floor.grants and not policy.concurrent) or nobody_is_owed(state, policy):
+    policy = POLICIES[floor.policy]
+    for _ in range(64):  # those who raised a hand come one after another; it never needs more
+        if floor.grants and not policy.concurrent:
             return
-        decision = next_by(state, policy)
-        granted = [key for key in decision.speakers if key in state.members and grant(state, out, key, decision.reason)]
+        owing = who_owe(state)
+        if not owing and policy.owing_only and not floor.hands and floor.reserved_turns <= 0:
+            return  # as after most entries
+        now = Situation(state, policy.defaults, owing)
+        asked = kept_or_asked(state, now)
+        decision = policy.decide(now) if asked is None else asked
+        given = [key for key in decision.speakers if key in state.members and grant(state, out, key, decision.reason)]
         if decision.select:
             grant(state, out, decision.select, decision.reason, choices=decision.choices)
-        if not granted or not policy.concurrent:
+        if asked is None or not given or not policy.concurrent:
             return
-
-
-def nobody_is_owed(state: RoomState, policy: Policy) -> bool:
-    """Whether it is plain that nobody gets the floor: a look at who owes, where the policy gives it to nobody else.
-
-    Most entries change nothing for the floor; with this look a replay takes half the time.
-    """
-    floor = state.floor
-    if not policy.owing_only or floor.hands or floor.reserved_turns > 0:
-        return False
-    grants, members = floor.grants, state.members
-    return not any(key not in grants and key in members and owes(state, one) for key, one in state.records.items())
-
-
-def next_by(state: RoomState, policy: Policy) -> Decision:
-    """Who gets the floor next: whom the moderator keeps it for, who asked for it, or whom the policy says."""
-    floor = state.floor
-    now = situation(state)
-    able = {candidate.key: candidate for candidate in now.candidates}
-    if floor.reserved_turns > 0:
-        if floor.reserved in able:
-            return Decision((floor.reserved,), f"floor: kept by the moderator, {floor.reserved_turns} turns")
-        if floor.reserved in floor.grants or (floor.reserved, "slow") in {(one.key, one.waits) for one in now.everyone}:
-            return Decision()
-        floor.reserved_turns = 0
-    if policy.takes_hands:
-        for hand in floor.hands:
-            one = able.get(key_of(hand.name))
-            if one is not None and (one.role != "model" or models_left(now) > 0):
-                return Decision((one.key,), "hand: asked for the floor")
-    return policy.decide(now)
 
 
 def situation(state: RoomState) -> Situation:
-    """What a policy gets to see now."""
-    floor, moment = state.floor, state.now
-    bids = {key_of(hand.name): hand.urgency for hand in floor.hands}
-    candidates: list[Candidate] = []
-    everyone: list[Candidate] = []
-    models = 0
-    for key, member, record in state.agents():
-        limited = record.budget or state.budget
-        silenced = member.away or record.is_muted(moment) or (limited and budgets.is_spent(state, record))
-        waits: Waits = "" if silenced or record.slow_until <= moment else "slow"
-        if not silenced and not member.ready:
-            waits = "loading"
-        one = Candidate(
-            key, member.name, member.role, owes(state, record), record.heard, record.spoke, bids.get(key), waits
-        )
-        everyone.append(one)
-        if (given := floor.grants.get(key)) is not None:
-            models += member.role == "model" and given.purpose == "speak"
-        elif not silenced and not waits:
-            candidates.append(one)
-    return Situation(
-        tuple(candidates),
-        tuple(everyone),
-        {key: record.turns for key, record in state.records.items()},
-        floor.last,
-        _missing(state) if floor.policy == "debate" else frozenset(),
-        state.history,
-        {**policy_of(state).defaults, **floor.params},
-        floor.memory,
-        lambda: draw(state),
-        floor.in_a_row + models,
-    )
+    """What the policy in force gets to see now."""
+    return Situation(state, policy_of(state).defaults, who_owe(state))
 
 
-def _missing(state: RoomState) -> frozenset[str]:
-    return frozenset(key for key, record in state.records.items() if state.now < record.left + state.floor.lease)
-
-
-def draw(state: RoomState) -> float:
-    """A float in [0, 1) from the room's generator."""
-    state.floor.generator, drawn = splitmix64(state.floor.generator)
-    return drawn
-
-
-def owes(state: RoomState, record: Record) -> bool:
-    """Whether somebody else said something to all that this participant has not answered or passed on."""
-    heard = record.heard
-    if record.deafened or heard >= state.seq:
-        return False
-    for message in reversed(state.history):
-        if message.seq <= heard:
-            return False
-        if message.to is None and message.redacted is None and not same_name(message.sender, record.name):
-            return True
-    return False
-
-
-def _open_turns(state: RoomState) -> int:
-    return sum(1 for given in state.floor.grants.values() if given.purpose == "speak")
+def kept_or_asked(state: RoomState, now: Situation) -> Decision | None:
+    """Who comes before what the policy decides: whom the moderator keeps the floor for, or who raised a hand."""
+    floor = state.floor
+    if floor.reserved_turns > 0:
+        if can_speak(state, floor.reserved):
+            return Decision((floor.reserved,), f"floor: kept by the moderator, {floor.reserved_turns} turns")
+        if floor.reserved in floor.grants or any(
+            one.key == floor.reserved and one.waits == "slow" for one in now.everyone
+        ):
+            return NOBODY
+        floor.reserved_turns = 0
+    if floor.hands and policy_of(state).takes_hands:
+        for hand in floor.hands:
+            key = key_of(hand.name)
+            if can_speak(state, key) and (state.members[key].role != "model" or models_left(now) > 0):
+                return Decision((key,), "hand: asked for the floor")
+    return None
 
 
 def agent_room(state: RoomState) -> int:
     """How many more turns may be given now, beside those that are open."""
-    return left_when_free(state) - _open_turns(state)
+    room = left_when_free(state)
+    for given in state.floor.grants.values():
+        if given.purpose == "speak":
+            room -= 1
+    return room
 
 
 def left_when_free(state: RoomState) -> int:
     """How many agent messages the hop limit, `/step` and the queue for approval allow; no limit is a million."""
     floor = state.floor
     left = floor.hop_limit - floor.since_human if floor.hop_limit else 1_000_000
-    if floor.steps is not None:
-        left = min(left, floor.steps)
+    if floor.steps is not None and floor.steps < left:
+        left = floor.steps
     return min(left - len(floor.sealed), KEPT_HELD - len(state.held))
 
 
@@ -170,7 +110,8 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
         choices=choices,
     )
     floor.grants[key] = given
-    floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
+    if floor.hands:
+        floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
     state.decisions[given.turn] = reason
     while len(state.decisions) > KEPT_DECISIONS:
         del state.decisions[next(iter(state.decisions))]
@@ -268,7 +209,8 @@ def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
     given = _end(state, key)
     assert given is not None, f"{key} does not have the floor"
     record = state.records[key]
-    record.heard = max(record.heard, given.context)
+    if given.context > record.heard:
+        record.heard = given.context
     if given.purpose == "speak":
         use_up(state, key)
     out.append(FloorChanged())
@@ -341,8 +283,10 @@ def spoken(state: RoomState, out: list[Effect], message: Message) -> None:
         return
     floor.since_human += 1
     floor.in_a_row = floor.in_a_row + 1 if message.role == "model" else 0
-    step(state, out)
-    enforce_hop_limit(state, out)
+    if floor.steps is not None:
+        step(state, out)
+    if floor.hop_limit:
+        enforce_hop_limit(state, out)
 
 
 def step(state: RoomState, out: list[Effect]) -> None:

@@ -1,62 +1,22 @@
-"""Floor policies: from a situation to who speaks next and why. Pure, seeded, knowing no room.
+"""Floor policies: from a situation to who speaks next and why. Pure and seeded; they see the situation, not the room.
 
-A policy sees only candidates: present, ready, unmuted agents without the floor. Conversation analysis names the
+A policy chooses among candidates: present, ready, unmuted agents without the floor. Conversation analysis names the
 two ways a turn passes on: the current speaker selects the next (`mention`), or the next selects itself (`open`,
 `bid`); see Sacks, Schegloff and Jefferson 1974. The chair is that of RFC 8855.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
+
+import msgspec
 
 from palaver.core.mentions import mentioned
-from palaver.core.message import AGENTS, Message, Role, key_of, same_name
-
-Waits = Literal["", "slow", "loading"]
-
-
-class Candidate(NamedTuple):
-    """One who could be given the floor."""
-
-    key: str
-    name: str
-    role: Role
-    owes: bool
-    """Somebody else has spoken since it last answered, passed or arrived."""
-    heard: int
-    """It has answered every message up to this `seq`."""
-    spoke: int
-    """`seq` of its last message, 0 for none."""
-    urgency: float | None = None
-    """Its bid 0..1, `None` while its hand is down."""
-    waits: Waits = ""
-    """Why it cannot speak now, but will by itself."""
+from palaver.core.message import AGENTS, Message, key_of, same_name
+from palaver.core.situation import Candidate, Situation, splitmix64
 
 
-class Situation(NamedTuple):
-    """What a policy decides on. `random` gives a float in [0, 1) and advances the room's generator."""
-
-    candidates: tuple[Candidate, ...]
-    """In order of arrival."""
-    everyone: tuple[Candidate, ...]
-    """All agents that are here, also those who cannot speak now, in order of arrival."""
-    turns: Mapping[str, int]
-    """How many turns everybody has used who was ever here, by key, in order of first arrival."""
-    last: str
-    """Key of whoever used the last turn, by speaking or passing."""
-    missing: frozenset[str]
-    """Keys of those whose connection was lost less than a lease ago."""
-    history: Sequence[Message]
-    """The last messages, whispers included, oldest first."""
-    params: Mapping[str, Any]
-    memory: dict[str, Any]
-    """The policy's own to read and change."""
-    random: Callable[[], float]
-    in_a_row: int
-    """Messages of models since a human or a simulated user spoke; open turns count."""
-
-
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Who gets the floor now, and why; nobody is an answer too."""
 
     speakers: tuple[str, ...] = ()
@@ -87,10 +47,6 @@ class Policy:
     """It gives the floor only to those who owe an answer, and remembers nothing while nobody does."""
 
 
-def _owing(situation: Situation) -> list[Candidate]:
-    return [candidate for candidate in situation.candidates if candidate.owes]
-
-
 def models_left(situation: Situation) -> int:
     """How many more messages of models `max_in_a_row` allows; without such a limit a million."""
     limit = int(situation.params.get("max_in_a_row", 0))
@@ -99,16 +55,19 @@ def models_left(situation: Situation) -> int:
 
 def _all_owing(situation: Situation, reason: str) -> Decision:
     """Everybody who has something new to answer; models as far as `max_in_a_row` allows, simulated users always."""
-    owing = _owing(situation)
-    models = [candidate.key for candidate in owing if candidate.role == "model"][: max(models_left(situation), 0)]
-    speakers = tuple(one.key for one in owing if one.role != "model" or one.key in models)
-    if owing and not speakers:
+    left = models_left(situation)
+    speakers: list[str] = []
+    for one in situation.owing:
+        if one.role != "model" or left > 0:
+            speakers.append(one.key)
+            left -= one.role == "model"
+    if situation.owing and not speakers:
         reason = f"max_in_a_row={situation.params['max_in_a_row']} reached: waiting for a human"
-    return Decision(speakers, reason)
+    return Decision(tuple(speakers), reason)
 
 
 def rotation(situation: Situation) -> list[Candidate]:
-    """Candidates in rotation: those who come after the last speaker first, also where that one has left.
+    """Who owes an answer, in rotation: those after the last speaker first, also where that one has left.
 
     Who is named in `order` comes in that order and before the others, who come in order of arrival.
     """
@@ -117,7 +76,7 @@ def rotation(situation: Situation) -> list[Candidate]:
     order += [key for key in situation.turns if key not in named]
     start = order.index(situation.last) + 1 if situation.last in order else 0
     turn = {key: (position - start) % len(order) for position, key in enumerate(order)}
-    return sorted(situation.candidates, key=lambda candidate: turn[candidate.key])
+    return sorted(situation.owing, key=lambda candidate: turn[candidate.key])
 
 
 def open_floor(situation: Situation) -> Decision:
@@ -128,15 +87,13 @@ def open_floor(situation: Situation) -> Decision:
 def round_robin(situation: Situation) -> Decision:
     """Everybody in turn, one at a time: as `order` names them, then in order of arrival."""
     in_order = "the order given" if situation.params.get("order") else "order of arrival"
-    for candidate in rotation(situation):
-        if candidate.owes:
-            return Decision((candidate.key,), f"round_robin: next in {in_order}")
-    return NOBODY
+    order = rotation(situation)
+    return Decision((order[0].key,), f"round_robin: next in {in_order}") if order else NOBODY
 
 
 def random_order(situation: Situation) -> Decision:
     """One at a time, drawn from all who have something to answer; by `seed`, 0 for the room's own generator."""
-    owing = _owing(situation)
+    owing = situation.owing
     if not owing:
         return NOBODY
     drawn = owing[int(_draw(situation) * len(owing))]
@@ -154,7 +111,7 @@ def _draw(situation: Situation) -> float:
 
 def pooled(situation: Situation) -> Decision:
     """Drawn without putting back: everybody once in each round, in a new order each time."""
-    owing = _owing(situation)
+    owing = situation.owing
     if not owing:
         return NOBODY
     begun: dict[str, int] = situation.memory.setdefault("begun", {})
@@ -162,7 +119,7 @@ def pooled(situation: Situation) -> Decision:
         begun.setdefault(one.key, situation.turns[one.key])
     pool = [one for one in owing if situation.turns[one.key] == begun[one.key]]
     if not pool:
-        situation.memory["begun"], pool = dict(situation.turns), owing
+        situation.memory["begun"], pool = dict(situation.turns), list(owing)
     drawn = pool[int(situation.random() * len(pool))]
     return Decision((drawn.key,), f"pooled: drawn from {len(pool)} left in this round")
 
@@ -179,8 +136,10 @@ def mention(situation: Situation) -> Decision:
         if key in here and here[key].waits == "slow":
             return Decision(reason=f"mention: {here[key].name} was named in message {seq} and is slowed down")
     fallback = POLICIES[str(situation.params["fallback"])]
-    decision = fallback.decide(situation._replace(params={**fallback.defaults, **situation.params}))
-    return decision._replace(speakers=decision.speakers[:1], reason=f"mention: nobody named; {decision.reason}")
+    decision = fallback.decide(situation.under(fallback.defaults))
+    return Decision(
+        decision.speakers[:1], f"mention: nobody named; {decision.reason}", decision.select, decision.choices
+    )
 
 
 def _named(situation: Situation) -> list[tuple[str, int]]:
@@ -245,7 +204,7 @@ def selector(situation: Situation) -> Decision:
 
 
 def _selectable(situation: Situation, by: str) -> list[Candidate]:
-    owing = [candidate for candidate in _owing(situation) if candidate.key != by]
+    owing = [candidate for candidate in situation.owing if candidate.key != by]
     others = [candidate for candidate in owing if candidate.key != situation.last]
     return others if situation.params["no_repeat"] and others else owing
 
@@ -325,14 +284,3 @@ POLICIES: dict[str, Policy] = {
         ),
     )
 }
-
-
-def splitmix64(state: int) -> tuple[int, float]:
-    """The next state and a float in [0, 1). Steele, Lea and Flood, OOPSLA 2014; small enough for a snapshot."""
-    mask = (1 << 64) - 1
-    state = (state + 0x9E3779B97F4A7C15) & mask
-    mixed = state
-    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
-    mixed ^= mixed >> 31
-    return state, (mixed >> 11) / (1 << 53)

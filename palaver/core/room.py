@@ -22,7 +22,8 @@ def apply(state: RoomState, entry: Entry) -> list[Effect]:
     if entry.time > state.now:
         state.now = entry.time
     frame = entry.frame
-    if isinstance(frame, _SIGNS_OF_LIFE) and seats.back(state, entry, out):
+    member = state.members.get(key_of(entry.name))
+    if member is not None and member.away and isinstance(frame, _SIGNS_OF_LIFE) and seats.back(state, entry, out):
         speaking.settle(state, out)
     _RULES[type(frame)](state, entry, frame, out)
     return out

@@ -66,8 +66,5 @@ def queue(state: RoomState) -> list[str]:
     """Names of those who wait for the floor, nearest first, as far as can be known without drawing."""
     waiting = [hand.name for hand in state.floor.hands]
     situation = floor.situation(state)
-    owing = [candidate for candidate in situation.candidates if candidate.owes]
-    if state.floor.policy in ("round_robin", "mention"):
-        order = rotation(situation)
-        owing = [candidate for candidate in order if candidate.owes]
+    owing = rotation(situation) if state.floor.policy in ("round_robin", "mention") else situation.owing
     return waiting + [candidate.name for candidate in owing if candidate.name not in waiting]

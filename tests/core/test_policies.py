@@ -5,8 +5,9 @@ from itertools import pairwise
 import pytest
 
 from palaver.core import floor
-from palaver.core.policies import POLICIES, splitmix64
+from palaver.core.policies import POLICIES
 from palaver.core.protocol import Grant
+from palaver.core.situation import splitmix64
 from tests.core.world import World, replied, room_of
 
 THREE = ("Ada", "Bob", "Cid")
