@@ -1,21 +1,27 @@
-"""A real nats-server with JetStream, for tests that stop, kill and start it again."""
+"""Real nats-servers with JetStream, alone or as a cluster, for tests that stop, kill and start them again."""
 
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
+from nats.aio.client import Client
+from nats.errors import Error
 
 from palaver.hub.nats_log import NatsLog
 from tests.hubs import RunningHub, running
 
-CONFIG = Path(__file__).resolve().parent.parent / "examples" / "nats-server.conf"
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+CONFIG = EXAMPLES / "nats-server.conf"
+CLUSTER = EXAMPLES / "nats-cluster.conf"
 
 
 def binary() -> str:
@@ -27,26 +33,40 @@ def binary() -> str:
     return found
 
 
-class NatsServer:
-    """One server on a port and a folder that stay the same through its lives."""
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at present."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(one.getsockname()[1]) for one in taken]
 
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            self.port = int(one.getsockname()[1])
+
+class NatsServer:
+    """One server on a port and a folder that stay the same through its lives; `config` is added to our example."""
+
+    def __init__(self, folder: Path, config: str = "", *, jetstream: bool = True) -> None:
+        (self.port,) = free_ports(1)
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = folder
+        self._config = config
+        self._jetstream = jetstream
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, *, room: str = "") -> None:
         """Start it, as our example configures it, and wait until it answers; `room` is what it may store."""
-        config = self._folder / "nats-server.conf"
-        config.parent.mkdir(parents=True, exist_ok=True)
         text = CONFIG.read_text().replace("127.0.0.1:4222", f"127.0.0.1:{self.port}")
         stored = f'"{self._folder / "jetstream"}"' + (f"\n  max_file_store: {room}" if room else "")
-        config.write_text(text.replace('"nats-data"', stored))
-        log = self._folder / "nats-server.log"
-        self._process = await asyncio.create_subprocess_exec(binary(), "-c", str(config), "-l", str(log))
-        async with asyncio.timeout(10):
+        text = text.replace('"nats-data"', stored) if self._jetstream else text.partition("jetstream {")[0]
+        await self.run(text + self._config, {})
+
+    async def run(self, config: str, env: Mapping[str, str]) -> None:
+        """Start it with this configuration and wait until it answers."""
+        path, log = self._folder / "nats-server.conf", self._folder / "nats-server.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(config)
+        self._process = await asyncio.create_subprocess_exec(
+            binary(), "-c", str(path), "-l", str(log), env={**os.environ, **env}
+        )
+        async with asyncio.timeout(30):
             while not await self._answers():
                 assert self._process.returncode is None, log.read_text()
                 await asyncio.sleep(0.02)
@@ -56,7 +76,7 @@ class NatsServer:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             first = await reader.readline()
             writer.close()
-            return b'"jetstream":true' in first
+            return first.startswith(b"INFO") and (b'"jetstream":true' in first or not self._jetstream)
         return False
 
     async def kill(self) -> None:
@@ -69,9 +89,77 @@ class NatsServer:
         """Lose all that it had stored."""
         shutil.rmtree(self._folder / "jetstream")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to a server that runs."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def log(self, hub: str, folder: Path | None = None, **options: Any) -> NatsLog:
         """A log on this server for a hub of that name."""
         return NatsLog(self.url, hub=hub, folder=folder, **options)
+
+
+class NatsCluster:
+    """Three servers as our example configures them; `urls` is what `--log` takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = [NatsServer(folder / name) for name in "abc"]
+        self.url = ",".join(server.url for server in self.servers)
+        self._routes = free_ports(3)
+        self._folder = folder
+
+    async def start(self, number: int) -> None:
+        """Start one of them."""
+        server = self.servers[number]
+        text = CLUSTER.read_text().replace("0.0.0.0:4222", f"127.0.0.1:{server.port}")
+        text = text.replace("0.0.0.0:6222", f"127.0.0.1:{self._routes[number]}")
+        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self._routes)
+        store = str(self._folder / "abc"[number] / "jetstream")
+        await server.run(text, {"NAME": "abc"[number], "STORE": store, "ROUTES": f"[{routes}]"})
+
+    async def kill(self) -> None:
+        """kill -9 to all of them."""
+        for server in self.servers:
+            await server.kill()
+
+    async def leader(self, stream: str = "palaver-log") -> int:
+        """Which of them leads a stream, once one does."""
+        async with asyncio.timeout(30):
+            while True:
+                async with connected(self.url) as client:
+                    with suppress(Error):
+                        info = await client.jetstream(timeout=1).stream_info(stream)
+                        if info.cluster and info.cluster.leader:
+                            return "abc".index(info.cluster.leader)
+                await asyncio.sleep(0.05)
+
+    def log(self, hub: str, folder: Path | None = None, **options: Any) -> NatsLog:
+        """A log that all of them keep, for a hub of that name."""
+        return NatsLog(self.url, hub=hub, folder=folder, replicas=3, **options)
+
+
+@asynccontextmanager
+async def connected(urls: str) -> AsyncIterator[Client]:
+    """A plain client of any of these servers."""
+
+    async def failed(error: Exception) -> None: ...
+
+    client = await nats.connect(urls.split(","), allow_reconnect=False, max_reconnect_attempts=1, error_cb=failed)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def nats_cluster(folder: Path) -> AsyncIterator[NatsCluster]:
+    """Three running servers, which may not have agreed on who leads yet; killed at the end."""
+    cluster = NatsCluster(folder)
+    try:
+        await asyncio.gather(*(cluster.start(number) for number in range(3)))
+        yield cluster
+    finally:
+        await cluster.kill()
 
 
 async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -87,9 +175,9 @@ def is_connected(log: NatsLog) -> bool:
 
 
 @asynccontextmanager
-async def nats_server(folder: Path) -> AsyncIterator[NatsServer]:
+async def nats_server(folder: Path, config: str = "", *, jetstream: bool = True) -> AsyncIterator[NatsServer]:
     """A running server, killed at the end."""
-    server = NatsServer(folder)
+    server = NatsServer(folder, config, jetstream=jetstream)
     await server.start()
     try:
         yield server
@@ -98,7 +186,9 @@ async def nats_server(folder: Path) -> AsyncIterator[NatsServer]:
 
 
 @asynccontextmanager
-async def hub_on(server: NatsServer, name: str, *, lease: float = 5.0, **options: Any) -> AsyncIterator[RunningHub]:
+async def hub_on(
+    server: NatsServer | NatsCluster, name: str, *, lease: float = 5.0, **options: Any
+) -> AsyncIterator[RunningHub]:
     """A hub in this process on the server's log; `lease` is how long it waits for hubs that are silent."""
     async with running(log=server.log(name, lease=lease), name=name, **options) as hub:
         yield hub

@@ -2,13 +2,10 @@
 
 import argparse
 import asyncio
-import hashlib
 import logging
 import os
-import re
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from palaver.cli.common import (
@@ -21,6 +18,7 @@ from palaver.cli.common import (
     set_up_tracing,
 )
 from palaver.cli.limits import add_limit_flags, allow_many_connections, limits_of
+from palaver.cli.shared_log import add_shared_log_flags, log_of
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.limits import MOST_HISTORY
 from palaver.core.policies import POLICIES
@@ -29,9 +27,7 @@ from palaver.hub.audit import AuditLog
 from palaver.hub.auth import Auth, is_loopback
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
-from palaver.hub.nats_log import NatsLog
 from palaver.hub.server import listening
-from palaver.hub.sqlite_log import SqliteLog
 from palaver.hub.tls import server_tls
 from palaver.hub.tokens import auth_of
 from palaver.hub.transcripts import Transcripts
@@ -47,18 +43,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where the log lies; made if missing"
     )
-    flags.add_argument(
-        "--log",
-        metavar="URL",
-        help="a log that several hubs share, on NATS JetStream: nats://host:port, several servers separated by commas "
-        "(better with a password: environment variable PALAVER_LOG); without it, the log is a file in --data-dir",
-    )
-    flags.add_argument(
-        "--hub-name",
-        metavar="NAME",
-        help="what this hub is called among those that share a log; always the same, and its own (default: made of the "
-        "machine's name and --data-dir)",
-    )
+    add_shared_log_flags(flags)
     flags.add_argument(
         "--fsync",
         choices=("always", "everysec"),
@@ -148,9 +133,16 @@ async def _serve(arguments: argparse.Namespace) -> int:
     auth = _auth(arguments)
     allow_many_connections()
     stopping = asyncio.Event()
+    starting = asyncio.current_task()
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping.set()
+        if starting is not None:
+            starting.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
     tls = server_tls(arguments.tls_cert, arguments.tls_key)
     let_the_collector_rest()
     hub = _hub(arguments)
@@ -158,6 +150,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
         async with listening(
             hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin, tls=tls
         ) as server:
+            starting = None
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
                 address = f"[{host}]" if ":" in host else host
@@ -166,6 +159,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 print(f"Page to watch and steer: http{s}://{address}:{port}/", flush=True)
             await stopping.wait()
             logger.info("stopping: members are told to come back")
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
     except LogUnavailable as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
@@ -195,7 +191,7 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         state.floor.hop_limit = arguments.hop_limit
         state.floor.lease = arguments.lease
 
-    log, name = _log(arguments, on_commit)
+    log, name = log_of(arguments, on_commit)
     transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
     kept = arguments.audit_log if arguments.audit_log is not None else str(arguments.data_dir / "audit.jsonl")
     return Hub(
@@ -210,18 +206,3 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         audit=AuditLog(Path(kept)) if kept else None,
         defaults=defaults,
     )
-
-
-def _log(arguments: argparse.Namespace, on_commit: Callable[[float, int], None]) -> tuple[SqliteLog | NatsLog, str]:
-    """The log that the flags ask for, and what the hub is called on it."""
-    servers = arguments.log or os.environ.get("PALAVER_LOG")
-    if not servers:
-        return SqliteLog(arguments.data_dir, fsync=arguments.fsync, on_commit=on_commit), arguments.hub_name or "hub"
-    name = arguments.hub_name or _name_of_its_own(arguments.data_dir)
-    return NatsLog(servers, hub=name, folder=arguments.data_dir, on_commit=on_commit), name
-
-
-def _name_of_its_own(folder: Path) -> str:
-    """The same at every start, and another for every hub: of the machine's name and the data directory's."""
-    machine = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname())[:40]
-    return f"{machine}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"

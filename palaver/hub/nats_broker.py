@@ -1,4 +1,4 @@
-"""The connection to a NATS server: made again whenever it is lost, with all that must be there each time.
+"""The connection to a NATS server, or to one of a cluster: made again whenever it is lost, with all that must be there.
 
 nats-py's own reconnecting is not used: it sends what was buffered before anybody can say what must come first.
 """
@@ -6,10 +6,13 @@ nats-py's own reconnecting is not used: it sends what was buffered before anybod
 import asyncio
 import contextlib
 import logging
+import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from palaver.core.errors import LogUnavailable, MissingExtra
+from palaver.core.errors import ConfigError, LogUnavailable
+from palaver.hub.nats_access import Access, explain, words
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -26,10 +29,21 @@ PINGS: Final = 2
 """Seconds between two pings, and how many may be unanswered: a dead peer is noticed within about 6 s."""
 RETRY: Final = 0.25
 """Seconds between two attempts to connect."""
+ELECTION: Final = 60.0
+"""Seconds that a hub which starts waits for a cluster to agree on who leads; it takes NATS 2 to 9."""
+NOT_ENABLED: Final = (10035, 10039, 10076)
+"""JetStream's codes for "there is none here", which 503 says as well as "there is none yet"."""
+
+
+class NotReady(LogUnavailable):
+    """A cluster without a leader, or with too few servers: it may be ready soon."""
 
 
 class Broker:
-    """One connection at a time. `on_up` makes ready what a new one needs, `on_down` hears that it is lost."""
+    """One connection at a time. `on_up` makes ready what a new one needs, `on_down` hears that it is lost.
+
+    `on_forbidden` hears what the server says where we may not publish or subscribe, once everything was ready.
+    """
 
     def __init__(
         self,
@@ -38,6 +52,8 @@ class Broker:
         *,
         on_up: Callable[[], Awaitable[None]],
         on_down: Callable[[], None],
+        on_forbidden: Callable[[str], None] = lambda text: None,
+        access: Access | None = None,
     ) -> None:
         self.servers = servers
         self.is_up = False
@@ -49,12 +65,27 @@ class Broker:
         self._name = name
         self._on_up = on_up
         self._on_down = on_down
+        self._on_forbidden = on_forbidden
+        self._access = access or Access()
+        self._last = self._said = ""
+        self._failure: Exception | None = None
         self._ended = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect, and stay connected from then on; raises `LogUnavailable` where the first attempt fails."""
-        await self._connect()
+        """Connect, and stay connected from then on.
+
+        Raises `LogUnavailable` where the first attempt fails; a cluster that is not ready is waited for.
+        """
+        begun = time.monotonic()
+        while not self.is_up:
+            try:
+                await self._connect()
+            except NotReady as error:
+                if time.monotonic() - begun > ELECTION:
+                    raise LogUnavailable(f"{error}; waited {ELECTION:.0f} s") from error
+                self._say(f"{error}; waiting for up to {ELECTION:.0f} s")
+                await asyncio.sleep(RETRY)
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
     async def close(self) -> None:
@@ -83,11 +114,34 @@ class Broker:
                 raise LogUnavailable(f"log: {self.why}")
             return asking.result()
         except (Error, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"log: {_words(error)}") from error
+            raise self._unanswered(error) from error
         finally:
             asking.cancel()
             ended.cancel()
             await asyncio.gather(asking, ended, return_exceptions=True)
+
+    def _may_have_jetstream(self) -> bool:
+        """Whether the server takes part in JetStream, or another of its cluster may."""
+        return self.in_cluster() or bool(self.client._server_info.get("jetstream"))
+
+    def _unanswered(self, error: Exception) -> LogUnavailable:
+        """Whether it can be waited for, of an error that came instead of an answer."""
+        from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
+
+        code = getattr(error, "err_code", None)
+        if isinstance(error, ServiceUnavailableError) and (code in NOT_ENABLED or not self._may_have_jetstream()):
+            return LogUnavailable(
+                "log: no JetStream there: give nats-server a jetstream block, and this account a share"
+            )
+        if isinstance(error, TimeoutError):
+            return NotReady("log: JetStream does not answer")
+        if isinstance(error, ServiceUnavailableError | NoStreamResponseError):
+            return NotReady("log: the servers have not agreed on who leads")
+        return LogUnavailable(f"log: {words(error)}")
+
+    def in_cluster(self) -> bool:
+        """Whether the server that we are connected to is one of several."""
+        return bool(self.client._server_info.get("cluster"))
 
     async def publish(self, subject: str, body: bytes, *, reply: str = "", headers: Mapping[str, str] = {}) -> None:
         """Send a message; where that cannot be, the connection is given up."""
@@ -96,7 +150,7 @@ class Broker:
         try:
             await self.client.publish(subject, body, reply=reply, headers=dict(headers) or None)
         except (Error, OSError) as error:
-            self.lose(_words(error))
+            self.lose(words(error))
 
     async def subscribe(self, subject: str, hear: "Callable[[Msg], Awaitable[None]]") -> "Subscription":
         """Hear what comes on a subject, for as long as this connection lasts."""
@@ -114,30 +168,56 @@ class Broker:
             while not self.is_up:
                 try:
                     await self._connect()
-                    logger.info("log: connected to %s again", self._where)
+                    logger.info("log: connected to %s again", _plain(self._last))
                 except LogUnavailable as error:
-                    self.why = str(error)
+                    self._say(str(error))
                     await asyncio.sleep(RETRY)
 
-    async def _connect(self) -> None:
-        try:
-            from nats.aio.client import Client
-            from nats.errors import Error
-        except ImportError as error:
-            raise MissingExtra("nats-py", "nats") from error
+    def _say(self, why: str) -> None:
+        """Why there is no connection, once for as long as it stays the same."""
+        if why != self._said:
+            logger.warning("%s", why)
+        self.why = self._said = why
 
-        self.client = Client()
+    async def _connect(self) -> None:
+        """To any of the servers; the one that we had last comes last."""
+        failed: list[LogUnavailable] = []
+        for server in sorted(random.sample(self.servers, len(self.servers)), key=lambda one: one == self._last):
+            try:
+                await self._connect_to(server)
+                return
+            except LogUnavailable as error:
+                failed.append(error)
+        if soon := [str(error) for error in failed if isinstance(error, NotReady)]:
+            raise NotReady(min(soon))
+        raise LogUnavailable("; ".join(sorted(map(str, failed))))
+
+    async def _connect_to(self, server: str) -> None:
+        self._last = server
+        self.client = self._access.client(server)  # first: it says what to install
+        from nats.errors import Error
+
         self._ended = asyncio.Event()
+        self._failure = None
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.client.connect(list(self.servers), **self._options(self._ended))
+                await self.client.connect(server, **self._options(self._ended), **self._access.options(server))
+        except (Error, OSError, TimeoutError, ConfigError) as error:
+            await self._hang_up(self.client)
+            told = explain(self._failure or error, self._access.shows(server))
+            raise LogUnavailable(f"no log at {_plain(server)}: {told}") from error
+        try:
             self._watch_reading()
             self.jetstream = self.client.jetstream(timeout=PATIENCE)
             await self.ask(_as_coroutine(self._on_up()))
-        except (Error, OSError, TimeoutError, LogUnavailable) as error:
+            await self.ask(self.client.flush())  # what we may not do has been said by then
+        except BaseException as error:
+            self._on_down()
             await self._hang_up(self.client)
-            raise LogUnavailable(f"no log at {self._where}: {_words(error)}") from error
-        self.is_up = True
+            if isinstance(error, LogUnavailable):
+                raise type(error)(f"log at {_plain(server)}: {str(error).removeprefix('log: ')}") from error
+            raise
+        self.is_up, self._said = True, ""
 
     def _watch_reading(self) -> None:
         """nats-py may fail as it ends a connection (under uvloop, with something unsent), and then tells nobody."""
@@ -164,6 +244,9 @@ class Broker:
 
         async def failed(error: Exception) -> None:
             logger.debug("nats: %s", error)
+            self._failure = error
+            if ended is self._ended and "permissions violation" in str(error).lower():
+                self._forbidden(words(error))
 
         return {
             "name": f"palaver hub {self._name}",
@@ -177,6 +260,15 @@ class Broker:
             "error_cb": failed,
         }
 
+    def _forbidden(self, text: str) -> None:
+        """We may not do something: a connection that cannot be made ready, else a matter of whoever tried."""
+        told = f"{text}: give this hub's user the permissions of docs/scaling.md"
+        if self.is_up:
+            logger.error("log: %s", told)
+            self._on_forbidden(text)
+        else:
+            self.lose(told)
+
     async def _hang_up(self, client: "Client") -> None:
         with contextlib.suppress(Exception):  # it is over, whatever it says
             async with asyncio.timeout(1):
@@ -184,14 +276,13 @@ class Broker:
 
     @property
     def _where(self) -> str:
-        """The servers, without passwords."""
-        return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in self.servers)
+        return ", ".join(map(_plain, self.servers))
 
 
 async def _as_coroutine(work: Awaitable[T]) -> T:
     return await work
 
 
-def _words(error: BaseException) -> str:
-    """What an error says; nats-py's sometimes say nothing."""
-    return str(error).removeprefix("nats: ") or type(error).__name__
+def _plain(server: str) -> str:
+    """A server, without passwords."""
+    return server.rpartition("@")[2].rpartition("//")[2]

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +15,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT: Final = 5.0
-"""Seconds after which the server says that a consumer lives which has nothing to say."""
+BEAT: Final = 1.0
+"""Seconds between two looks at who was heard."""
+HEARTBEAT: Final = 5
+"""Beats after which the server says that a consumer lives which has nothing to say."""
+QUICK: Final = 10
+"""Consumers that say so at each beat: a server of a cluster that is gone is known by all of its consumers' silence."""
+MISSED: Final = 3
+"""Heartbeats that may be missed."""
+MAKING: Final = 2.0
+ATTEMPTS: Final = 5
+"""Seconds that making a consumer may take before another is made: a cluster gives some to a server that is gone, for
+the first seconds."""
+AT_ONCE: Final = 100
+"""Consumers that are being made at a time."""
 
 Take = Callable[[int, "Msg"], None]
 """Gets a message and its number in the stream."""
@@ -33,6 +44,9 @@ class Followers:
         self.broker = broker
         self._by_token: dict[str, Follower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.making = asyncio.Semaphore(AT_ONCE)
+        self.beats = 0
+        """Our own, in which silence is counted: a hub that was itself stopped blames nobody."""
 
     async def open(self) -> None:
         """A new connection."""
@@ -66,9 +80,10 @@ class Followers:
         finally:
             self.stop(follower)
 
-    def register(self, follower: "Follower", token: str) -> None:
-        """From now on, it is looked after."""
+    def register(self, follower: "Follower", token: str) -> int:
+        """From now on, it is looked after; the beats between its signs of life."""
         self._by_token[token] = follower
+        return 1 if len(self._by_token) <= QUICK else HEARTBEAT
 
     def stop(self, follower: "Follower") -> None:
         """Nobody wants to hear it any more."""
@@ -102,10 +117,24 @@ class Followers:
 
     async def _look_after(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT)
-            for follower in list(self._by_token.values()):
-                if time.monotonic() - follower.heard_at > 3 * HEARTBEAT:
-                    self.restart(follower)
+            await asyncio.sleep(BEAT)
+            self.beats += 1
+            for follower in self._silent():
+                self.restart(follower)
+
+    def _silent(self) -> list["Follower"]:
+        """Those that say nothing, and all of a server of which nothing is heard."""
+        heard: dict[str, int] = {}
+        pace: dict[str, int] = {}
+        for one in self._by_token.values():
+            heard[one.server] = max(one.heard_at, heard.get(one.server, 0))
+            pace[one.server] = min(one.pace, pace.get(one.server, HEARTBEAT))
+        return [
+            one
+            for one in self._by_token.values()
+            if self.beats - heard[one.server] > MISSED * pace[one.server]
+            or self.beats - one.heard_at > MISSED * one.pace
+        ]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -121,7 +150,10 @@ class Follower:
         self.token = ""
         self.subscription: Subscription | None = None
         self.after = first - 1
-        self.heard_at = 0.0
+        self.heard_at = 0
+        self.pace = HEARTBEAT
+        self.server = ""
+        """Which of a cluster has it."""
         self.caught_up = asyncio.Event()
         """All that lay in the stream when it began has been taken."""
         self._followers = followers
@@ -130,14 +162,24 @@ class Follower:
         self._next = 1
 
     async def start(self) -> None:
-        """Make the consumer, or another in the place of the last."""
+        """Make the consumer, or another in the place of the last; raises `LogUnavailable`."""
+        for _ in range(ATTEMPTS):
+            try:
+                async with self._followers.making, asyncio.timeout(MAKING):
+                    return await self._make()
+            except TimeoutError:
+                logger.info("a consumer of %s was not made within %.0f s: making another", self._subject, MAKING)
+                self._followers.stop(self)
+        raise LogUnavailable(f"log: no consumer could be made within {ATTEMPTS * MAKING:.0f} s")
+
+    async def _make(self) -> None:
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
         broker = self._followers.broker
         token = self.token = secrets.token_hex(8)
         subject = f"_INBOX.palaver.{token}"
-        self._followers.register(self, token)
-        self._next, self.heard_at = 1, time.monotonic()
+        self.pace, self.server = self._followers.register(self, token), ""
+        self._next, self.heard_at = 1, self._followers.beats
 
         async def hear(message: "Msg") -> None:
             if self.token == token:
@@ -153,18 +195,19 @@ class Follower:
             ack_policy=AckPolicy.NONE,
             max_deliver=1,
             flow_control=True,
-            idle_heartbeat=HEARTBEAT,
+            idle_heartbeat=self.pace * BEAT,
             mem_storage=True,
             num_replicas=1,
             inactive_threshold=30.0,
         )
         made = await broker.ask(broker.jetstream.add_consumer(self.stream, config))
+        self.server = (made.cluster and made.cluster.leader) or ""
         if not made.num_pending:
             self.caught_up.set()
 
     def _hear(self, message: "Msg") -> None:
         """A message of the stream, or one of the server about the consumer."""
-        self.heard_at = time.monotonic()
+        self.heard_at = self._followers.beats
         fields = message.reply.split(".")
         if len(fields) < 9:
             self._hear_server(message)

@@ -17,6 +17,7 @@ from palaver.core.errors import ConfigError, LogUnavailable, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Streamed, decode_hub, encode
 from palaver.hub.log import Listener
+from palaver.hub.nats_access import Access
 from palaver.hub.nats_archive import NatsArchive
 from palaver.hub.nats_broker import Broker
 from palaver.hub.nats_follower import Follower, Followers
@@ -50,7 +51,7 @@ class NatsLog:
     """`Log` and `Archive` of the hub called `hub`; `folder` is where it keeps its archive (`None`: in memory).
 
     `servers` are URLs separated by commas; the path of the first, `nats://host/NAME`, names the log (`palaver`
-    without one), so that several logs can share a server.
+    without one), so that several logs can share a server. A log has at least `replicas` copies in a cluster.
     """
 
     def __init__(
@@ -61,12 +62,19 @@ class NatsLog:
         folder: Path | None = None,
         on_commit: Callable[[float, int], None] = lambda seconds, entries: None,
         lease: float = LEASE,
+        replicas: int = 0,
+        access: Access | None = None,
     ) -> None:
+        access = access or Access()
+        access.check()
         urls, name = parse(servers)
         if not NAME.fullmatch(hub):
             raise ConfigError(f"hub name {hub!r} must be 1 to 64 letters, digits, - or _")
         self._folder, self._name, self._names = folder, name, Names(name)
-        self._broker = Broker(urls, hub, on_up=self._made_up, on_down=self._lost)
+        self._replicas = replicas
+        self._broker = Broker(
+            urls, hub, on_up=self._made_up, on_down=self._lost, on_forbidden=self._forbidden, access=access
+        )
         self._followers = Followers(self._broker)
         self._outgoing = Outgoing(self._broker, self._names.entries, on_confirmed=on_commit, on_refused=self._refused)
         self._peers = Peers(self._broker, self._names.hubs, hub, lease)
@@ -86,7 +94,6 @@ class NatsLog:
         self._loop = asyncio.get_running_loop()
         await self._broker.open()
         try:
-            await self._peers.take_name()
             folder = None if self._folder is None else self._folder / f"{self._name}-{self._identity}"
             self._archive = NatsArchive(self._broker, self._followers, self._names, self.read, folder)
             await self._archive.open()
@@ -110,12 +117,12 @@ class NatsLog:
 
     async def _made_up(self) -> None:
         """A new connection: hear all that is to be heard, read what was missed, then send what is not confirmed."""
-        self._quiet()  # of an attempt that came to nothing
-        self._check(*await make_streams(self._broker, self._names))
+        await self._peers.open()
+        self._check(*await make_streams(self._broker, self._names, self._replicas))
         await self._followers.open()
         await self._outgoing.open()
-        await self._peers.open()
         await self._broker.subscribe(self._names.texts, self._hear_text)
+        await self._broker.subscribe(self._names.elections, self._hear_election)
         self._can_follow = True  # rooms that are opened from here on follow by themselves
         followed = await asyncio.gather(*(self._follow(room, tail) for room, tail in self._tails.items()))
         for follower in followed:
@@ -264,6 +271,12 @@ class NatsLog:
     def is_alive(self, hub: str) -> bool:
         """Whether another hub was heard of within its lease."""
         return self._peers.is_alive(hub)
+
+    async def _hear_election(self, message: "Msg") -> None:
+        self._outgoing.led_anew()
+
+    def _forbidden(self, text: str) -> None:
+        self._outgoing.forbidden(text)
 
     async def _hear_text(self, message: "Msg") -> None:
         tail = self._tails.get(room_of(message.subject.rpartition(".")[2]))

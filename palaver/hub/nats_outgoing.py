@@ -27,6 +27,7 @@ MOST_BYTES: Final = 512 * 1024
 """The same in bytes; no block is larger unless a single entry is (a server takes 1 MiB)."""
 HEADERS: Final = 1024
 """Bytes of a message that are not the block."""
+NOBODY: Final = "no server keeps this log at present"
 UNCONFIRMED: Final = 10.0
 """Seconds without a confirmation after which a connection is given up."""
 
@@ -154,7 +155,8 @@ class Outgoing:
         if block is None:
             return
         if (message.headers or {}).get("Status") == "503":
-            self._refuse(block, "no server keeps this log at present")
+            self._refuse(block, NOBODY)
+            self._broker.lose(NOBODY)  # what went before has an unknown fate: it is sent again before anything else is
             return
         answer = json.loads(message.data)
         error = answer.get("error")
@@ -164,6 +166,17 @@ class Outgoing:
             logger.info("log: %s is being written: it will be asked for again", block.number)
         else:
             self._refuse(block, str(error.get("description") or error))
+
+    def forbidden(self, text: str) -> None:
+        """The server says (nats-py: in small letters) that we may not publish somewhere."""
+        for block in list(self._blocks.values()):
+            if f'"{self._subject(block.room).lower()}"' in text.lower():
+                self._refuse(block, text)
+
+    def led_anew(self) -> None:
+        """A cluster has another leader: what the last one had not confirmed has an unknown fate."""
+        if self._blocks:
+            self._broker.lose("another server leads the log now")
 
     def seen(self, ident: str) -> None:
         """A block has come back from the log: it is there, whatever became of its confirmation."""

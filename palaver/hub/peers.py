@@ -29,15 +29,16 @@ class Peers:
         blames nobody."""
         self._heard: dict[str, int] = {}
         self._since = 0
-        self._has_name = False
         self._beating: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """A new connection. What was missed while there was none says nothing about anybody."""
+        """A new connection. What was missed while there was none says nothing about anybody.
+
+        Raises `LogUnavailable` where another hub bears our name by now.
+        """
+        await self._take_name()
         self._since = self._beats
         await self._broker.subscribe(self._subject, self._hear)
-        if self._has_name:
-            await self._broker.subscribe(f"{self._subject}.{self._hub}", self._answer)
         self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     def close(self) -> None:
@@ -45,8 +46,7 @@ class Peers:
         if self._beating is not None:
             self._beating.cancel()
 
-    async def take_name(self) -> None:
-        """Make sure that no other hub of this log bears our name; raises `LogUnavailable`."""
+    async def _take_name(self) -> None:
         from nats.errors import NoRespondersError
 
         own = f"{self._subject}.{self._hub}"
@@ -54,7 +54,6 @@ class Peers:
             await self._broker.client.request(own, timeout=1.0)
         except (NoRespondersError, TimeoutError):
             await self._broker.subscribe(own, self._answer)
-            self._has_name = True
             return
         raise LogUnavailable(f"another hub of this log is called {self._hub!r}; choose another --hub-name")
 

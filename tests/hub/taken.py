@@ -21,6 +21,7 @@ class Taken:
         self.ids: list[int] = []
         self.positions: list[int] = []
         self.turned_away: list[int] = []
+        self.reasons: list[str] = []
         self.texts: list[str] = []
         self._changed = asyncio.Event()
 
@@ -31,6 +32,7 @@ class Taken:
 
     def refused(self, entries: Sequence[Entry], reason: str) -> None:
         self.turned_away += [int(one.id) for one in entries]
+        self.reasons += [reason] * len(entries)
         self._changed.set()
 
     def heard(self, frame: Streamed) -> None:

@@ -214,6 +214,20 @@ async def test_two_hubs_do_not_bear_one_name(nats: NatsServer) -> None:
         pass
 
 
+async def test_a_name_that_another_hub_took_while_we_were_away_is_not_ours(nats: NatsServer) -> None:
+    """Asked at each connection: two hubs of one name would each hear the other's signs of life as their own."""
+    async with opened(nats, "one") as (log, _):
+        broker, servers = log._broker, log._broker.servers
+        broker.servers = ["nats://127.0.0.1:1"]
+        broker.lose("cut off")
+        await until(lambda: not is_connected(log))
+        async with opened(nats, "one"):
+            broker.servers = servers
+            await until(lambda: "another hub of this log is called 'one'" in broker.why)
+            assert not is_connected(log)
+        await until(lambda: is_connected(log))
+
+
 async def test_without_a_server_it_is_said_where_none_is(nats: NatsServer) -> None:
     await nats.kill()
     with pytest.raises(LogUnavailable, match=f"no log at 127.0.0.1:{nats.port}"):
@@ -227,6 +241,7 @@ async def test_without_a_server_it_is_said_where_none_is(nats: NatsServer) -> No
         ("http://one", "give nats://host:port"),
         ("nats://one/a.b", "1 to 64 letters"),
         ("nats://one/a,nats://two/b", "1 to 64 letters"),
+        ("nats://one?tls=true", "takes no \\?"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_in_words(servers: str, says: str) -> None:

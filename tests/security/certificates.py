@@ -19,20 +19,34 @@ class Pair(NamedTuple):
 
 
 def certificate(
-    folder: Path, name: str = "hub", *, host: str = "", begins: int = -1, ends: int = 1, password: bytes = b""
+    folder: Path,
+    name: str = "hub",
+    *,
+    host: str = "",
+    begins: int = -1,
+    ends: int = 1,
+    password: bytes = b"",
+    signer: Pair | None = None,
 ) -> Pair:
-    """A self-signed one for this machine, or another `host`, valid between so many days from now."""
+    """One for this machine, or another `host`, valid between so many days from now; signed by itself or a `signer`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name if signer else "localhost")])
+    issuer, signing = subject, key
+    if signer is not None:
+        issuer = x509.load_pem_x509_certificate(signer.certificate.read_bytes()).subject
+        loaded = serialization.load_pem_private_key(signer.key.read_bytes(), password=None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        signing = loaded
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     names = [x509.DNSName(host)] if host else names
     now = datetime.now(UTC)
     made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now + timedelta(days=begins))
         .not_valid_after(now + timedelta(days=ends))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
+        .sign(signing, hashes.SHA256())
     )
     locked = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")

@@ -1,0 +1,126 @@
+"""The log on three nats-servers: one of them may be killed at any time, and nothing is lost."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palaver.core.state import encode_state
+from palaver.hub.nats_log import NatsLog
+from tests.hub.taken import Taken, entry
+from tests.hubs import Member, joined
+from tests.nats_server import NatsCluster, hub_on, nats_cluster, until
+
+pytestmark = pytest.mark.system
+
+
+async def _talk(member: Member, name: str, said: dict[str, int], enough: asyncio.Event) -> None:
+    """Say one thing after the other, each until it is acknowledged; `said` has the numbers that they got."""
+    while not enough.is_set():
+        ident = f"{name} {len(said)}"
+        while (answer := await member.say(ident, id=ident))["type"] == "nack":
+            assert answer["code"] == "unavailable", answer
+            await asyncio.sleep(answer["retry_after"])
+        said[ident] = answer["seq"]
+        await asyncio.sleep(0.002)
+
+
+async def _everything(member: Member, last: int) -> list[tuple[int, str]]:
+    """What a member has been sent, once it has the message of that number."""
+    while not any(frame["seq"] >= last for frame in member.messages()[-1:]):
+        await member.next()
+    return [(frame["seq"], frame["content"]) for frame in member.messages()]
+
+
+async def test_the_leader_of_a_cluster_is_killed_under_load_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Everything acknowledged is there once, in one order everywhere; it goes on without the one that was killed."""
+    async with nats_cluster(tmp_path / "nats") as cluster, AsyncExitStack() as stack:
+        hubs = [await stack.enter_async_context(hub_on(cluster, name)) for name in ("one", "two")]
+        members = [await stack.enter_async_context(joined(hub.url, f"{hub.port}")) for hub in hubs]
+        said: list[dict[str, int]] = [{}, {}]
+        enough = asyncio.Event()
+        async with asyncio.TaskGroup() as talking:
+            for member, hub, numbers in zip(members, hubs, said, strict=True):
+                talking.create_task(_talk(member, f"{hub.port}", numbers, enough))
+            await until(lambda: min(map(len, said)) >= 50, 30)
+            await cluster.servers[await cluster.leader()].kill()
+            before = [len(numbers) for numbers in said]
+            await until(lambda: all(len(now) >= then + 50 for now, then in zip(said, before, strict=True)), 60)
+            enough.set()
+        last = max(max(numbers.values()) for numbers in said)
+        one, two = [await _everything(member, last) for member in members]
+        assert one == two
+        assert [seq for seq, _ in one] == list(range(1, last + 1))
+        places = {content: seq for seq, content in one}
+        assert len(places) == len(one)
+        assert places == said[0] | said[1]
+        rooms = [hub.hub.rooms["main"].state for hub in hubs]
+        await until(lambda: rooms[0].applied == rooms[1].applied)
+        assert encode_state(rooms[0]) == encode_state(rooms[1])
+
+
+async def test_a_hub_that_starts_before_its_cluster_has_a_leader_waits_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also: a log that has fewer replicas than a hub asks for is given them."""
+    cluster = NatsCluster(tmp_path)
+    one, two = NatsLog(cluster.url, hub="one"), cluster.log("two")
+    try:
+        with caplog.at_level(logging.WARNING):
+            await cluster.start(0)
+            opening = asyncio.create_task(one.open())
+            await until(lambda: "waiting for up to 60 s" in caplog.text, 30)
+            assert f"log at 127.0.0.1:{cluster.servers[0].port}: " in caplog.text
+            await asyncio.gather(cluster.start(1), cluster.start(2))
+            async with asyncio.timeout(40):
+                await opening
+            assert "palaver-log is on one server of the cluster only: --log-replicas 3" in caplog.text
+        assert await _replicas(one) == (1, 1)
+        await two.open()
+        await two.close()
+        assert await _replicas(one) == (3, 3)
+    finally:
+        await one.close()
+        await cluster.kill()
+
+
+async def _replicas(log: NatsLog) -> tuple[int | None, ...]:
+    """Of both streams."""
+    found = [await log._broker.jetstream.stream_info(stream) for stream in ("palaver-log", "palaver-snapshots")]
+    return tuple(info.config.num_replicas for info in found)
+
+
+async def test_a_server_that_is_gone_takes_the_consumers_that_it_had_with_it_only_for_seconds(tmp_path: Path) -> None:
+    """A consumer lies on one server of the three: its silence, and that of all others there, is noticed."""
+    async with nats_cluster(tmp_path / "nats") as cluster:
+        log = cluster.log("one")
+        await log.open()
+        rooms = {f"room-{number}": Taken() for number in range(30)}
+        try:
+            leader = await cluster.leader()
+            log._broker.servers = [cluster.servers[leader].url]
+            log._broker.lose("now by way of the leader")
+            await until(lambda: log._broker.is_up and log._broker._last == cluster.servers[leader].url, 30)
+            for room, taken in rooms.items():
+                log.tail(room, 0, taken)
+            await until(lambda: all(_server(log, room) for room in rooms), 30)
+            gone = next(
+                name for name in "abc" if name != "abc"[leader] and name in {_server(log, room) for room in rooms}
+            )
+            silent = [room for room in rooms if _server(log, room) == gone]
+            await cluster.servers["abc".index(gone)].kill()
+            for number, room in enumerate(silent):
+                log.append(entry(number, room))
+            await until(lambda: all(rooms[room].ids for room in silent), 40)
+            assert [rooms[room].ids for room in silent] == [[number] for number in range(len(silent))]
+        finally:
+            await log.close()
+
+
+def _server(log: NatsLog, room: str) -> str:
+    """Where in the cluster a room's consumer lies; empty until it is there."""
+    follower: Any = log._tails[room].follower
+    return str(follower.server) if follower else ""
