@@ -35,8 +35,7 @@ class ConversationFailed(PalaverError):
 
 def service_of(config: ServerConfig, *, hub: HubSettings | None = None, runner: Runner | None = None) -> Service:
     """The service that a config describes; `hub` says otherwise where and over which log. Raises `ConfigError`."""
-    for module in config.plugins:
-        _plug_in(module)
+    plug_in(config)
     return Service(
         entries_of(config),
         runner or runner_of(config),
@@ -56,11 +55,13 @@ def service_of(config: ServerConfig, *, hub: HubSettings | None = None, runner: 
     )
 
 
-def _plug_in(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
+def plug_in(config: ServerConfig) -> None:
+    """Import the config's plug-ins, which register what they bring. Raises `ConfigError`."""
+    for module in config.plugins:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
 
 
 def entries_of(config: ServerConfig) -> dict[str, Entry]:

@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from palaver.models.model import Cancel, ChatMessage, LLMResponse, Model
 from palaver.models.provider import DEFAULT_MAX_TOKENS
 
+Told = Callable[[str, LLMResponse], None]
+"""Called with a model's id and its reply."""
+
 
 class Counters:
     """Conversations, and what models did. Label values are the configuration's model ids and fixed words."""
@@ -29,9 +32,9 @@ class Counters:
 
 
 class MeasuredModel:
-    """Another model whose replies are counted; it remembers how the last one ended."""
+    """Another model whose replies are counted; it remembers how the last one ended. `told` is called with each."""
 
-    def __init__(self, ident: str, model: Model, counters: Counters) -> None:
+    def __init__(self, ident: str, model: Model, counters: Counters, told: Told) -> None:
         self.name = model.name
         self.temperature: float = getattr(model, "temperature", 0.7)
         """As configured, for calls that do not say."""
@@ -41,6 +44,7 @@ class MeasuredModel:
         self._ident = ident
         self._model = model
         self._counters = counters
+        self._told = told
 
     async def complete(
         self,
@@ -65,10 +69,12 @@ class MeasuredModel:
             cancel=cancel,
             cache_key=cache_key,
         )
-        self._count(response)
+        self.count(response)
+        self._told(self._ident, response)
         return response
 
-    def _count(self, response: LLMResponse) -> None:
+    def count(self, response: LLMResponse) -> None:
+        """Count a reply."""
         self._counters.reply.labels(self._ident).observe(response.response_time)
         self._counters.tokens.labels(self._ident, "prompt").inc(response.usage.prompt_tokens)
         self._counters.tokens.labels(self._ident, "completion").inc(response.usage.completion_tokens)

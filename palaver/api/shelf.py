@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from palaver.api.counting import Counters, MeasuredModel
+from palaver.api.counting import Counters, MeasuredModel, Told
 from palaver.api.errors import UnknownModel
 from palaver.core.errors import ConfigError, ModelError
-from palaver.models.model import Model
+from palaver.models.model import LLMResponse, Model
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,18 @@ class Entry:
 class Shelf:
     """Models by id. Nothing is generated to find out about one."""
 
-    def __init__(self, entries: Mapping[str, Entry], *, default: str | None, counters: Counters) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        *,
+        default: str | None,
+        counters: Counters,
+        told: Told = lambda ident, response: None,
+    ) -> None:
         self.entries = entries
         self.default = default
         self._counters = counters
+        self._told = told
         self.models: dict[str, MeasuredModel] = {}
         """Those that could be made."""
         self._faults: dict[str, str] = {}
@@ -72,8 +80,12 @@ class Shelf:
                 self._faults[ident] = str(error)
                 raise
             self._faults.pop(ident, None)
-            self.models[ident] = MeasuredModel(ident, made, self._counters)
+            self.models[ident] = MeasuredModel(ident, made, self._counters, self._told)
         return self.models[ident]
+
+    def replied(self, ident: str, response: LLMResponse) -> None:
+        """Count a reply that was made elsewhere."""
+        self.take(ident).count(response)
 
     async def close(self) -> None:
         """Close every model that was made."""

@@ -8,7 +8,8 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -69,9 +70,14 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
 
 def door(command: str | None = None) -> NoReturn:
     """Run a command, or the one that argv names, and end the process: what the programs call, and nothing else."""
+    end_with(main if command is None else partial(run, command))
+
+
+def end_with(program: Callable[[], int]) -> NoReturn:
+    """Call `program` and end the process with the exit code that it returns."""
     code: int | None = None
     atexit.register(lambda: _leave(code))  # registered first, called last
-    code = main() if command is None else run(command)
+    code = program()
     sys.exit(code)
 
 

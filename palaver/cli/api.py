@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--hub-port", type=int, metavar="PORT", help="its port (8765); 0 takes a free one")
     flags.add_argument("--data-dir", metavar="DIR", help="where log and records lie (data)")
     flags.add_argument("--metrics-port", type=int, metavar="PORT", help="further port for /metrics (9090)")
-    flags.add_argument("--workers", type=int, metavar="N", help="one process serves all, whatever N says")
+    flags.add_argument(
+        "--workers", type=int, metavar="N", help="processes that carry conversations out (1: the server itself does)"
+    )
     flags.add_argument("--reload", action="store_true", default=None, help="start anew when the code changes")
     flags.add_argument("-v", "--verbose", action="store_true", help="log all there is, and every request")
     add_trace_flag(flags)
@@ -57,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         return 2 if isinstance(error, ConfigError) else 1
     if config.api.reload:
         return _serve_reloading(config, [flag for flag in argv if flag != "--reload"])
-    return run_async(_serve(config, verbose=arguments.verbose))
+    return run_async(_serve(config, verbose=arguments.verbose, trace=arguments.trace))
 
 
 def configured(arguments: argparse.Namespace) -> ServerConfig:
@@ -111,13 +113,11 @@ def _check_openness(config: ServerConfig) -> bool:
     return not has_token
 
 
-async def _serve(config: ServerConfig, *, verbose: bool) -> int:
+async def _serve(config: ServerConfig, *, verbose: bool, trace: str | None) -> int:
     from palaver.api.serving import stopped
 
-    if config.api.workers > 1:
-        logger.warning("workers: %d: the rooms live in one process, and one process serves", config.api.workers)
     try:
-        async with _running(config, verbose=verbose):
+        async with _running(config, verbose=verbose, trace=trace):
             await stopped()
             logger.info("stopping")
     except LogUnavailable as error:
@@ -128,14 +128,18 @@ async def _serve(config: ServerConfig, *, verbose: bool) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _running(config: ServerConfig, *, verbose: bool) -> AsyncIterator[None]:
+async def _running(config: ServerConfig, *, verbose: bool, trace: str | None) -> AsyncIterator[None]:
     from palaver.api.compose import application_of, service_of
     from palaver.api.serving import bound, listening, url_of
+    from palaver.api.workers import Workers
 
     local_only = _check_openness(config)
-    service = service_of(config)
+    workers = Workers(config, config.api.workers, trace=trace) if config.api.workers > 1 else None
+    service = service_of(config, runner=workers)
     let_the_collector_rest()
     async with contextlib.AsyncExitStack() as stack:
+        if workers is not None:
+            await stack.enter_async_context(workers.telling(service.shelf.replied))
         listener = stack.enter_context(bound(config.api.host, config.api.port))
         await stack.enter_async_context(service)
         app = application_of(config, service, local_only=local_only)
