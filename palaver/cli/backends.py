@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from palaver import plugins
-from palaver.cli.common import read_text
+from palaver.cli.common import add_hub_flags, add_log_flags, add_trace_flag, read_text
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.models.model import Model
 from palaver.participants.settings import Settings
@@ -46,11 +46,16 @@ def add_model_flags(flags: argparse.ArgumentParser, *, model: str, backend: str)
     flags.add_argument("--no-auto-truncate", action="store_true", help="do not cut the prompt to --max-context-tokens")
 
 
-def add_private_flag(flags: argparse.ArgumentParser) -> None:
-    """`--private`."""
+def add_seat_flags(flags: argparse.ArgumentParser) -> None:
+    """What every command that seats a model in a room takes besides: its hub, its model's place, its log."""
     flags.add_argument(
         "--private", action="store_true", help="keep its personality out of the hub's log: its words cannot be replayed"
     )
+    add_hub_flags(flags)
+    _add_endpoint_flags(flags)
+    _add_local_flags(flags)
+    add_log_flags(flags)
+    add_trace_flag(flags)
 
 
 def told_of(flags: argparse.Namespace, settings: Settings, backend: "Backend") -> dict[str, Any] | None:
@@ -64,7 +69,7 @@ def told_of(flags: argparse.Namespace, settings: Settings, backend: "Backend") -
     return {**settings.told(), "model": flags.model, "backend": backend.name, **base}
 
 
-def add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
+def _add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
     """The flags of models behind an API."""
     remote = flags.add_argument_group("models behind --api-base or an API")
     remote.add_argument(
@@ -78,7 +83,7 @@ def add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def add_local_flags(flags: argparse.ArgumentParser) -> None:
+def _add_local_flags(flags: argparse.ArgumentParser) -> None:
     """The flags of models that run in this process."""
     local = flags.add_argument_group("models on this machine")
     local.add_argument("--device", type=_device, default="cpu", help="cpu, gpu, cuda:N, mps or auto")

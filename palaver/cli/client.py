@@ -8,27 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from palaver.cli.backends import (
-    Backend,
-    add_endpoint_flags,
-    add_local_flags,
-    add_model_flags,
-    add_private_flag,
-    amount,
-    at_least,
-    told_of,
-)
-from palaver.cli.common import (
-    Parser,
-    add_hub_flags,
-    add_log_flags,
-    add_trace_flag,
-    run_async,
-    set_up_logging,
-    set_up_tracing,
-    tls_of,
-    token_of,
-)
+from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, amount, at_least, told_of
+from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
 from palaver.cli.seats import Seat, adapters_of, seats_of
 from palaver.core.protocol import Join, Status
@@ -70,12 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--delay", type=amount, default=0.0, metavar="SECONDS", help="pause before each reply, in which it listens"
     )
     flags.add_argument("--seed", type=int, help="makes its replies the same in the same conversation")
-    add_private_flag(flags)
-    add_hub_flags(flags)
-    add_endpoint_flags(flags)
-    add_local_flags(flags)
-    add_log_flags(flags)
-    add_trace_flag(flags)
+    add_seat_flags(flags)
     return flags
 
 
@@ -93,8 +69,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 async def _run(flags: argparse.Namespace) -> int:
-    set_up_logging(flags.log_level, flags.log_file)
-    set_up_tracing(flags.trace, "palaver-client")
+    set_up(flags, "palaver-client")
     seats = seats_of(flags)
     backend = Backend(flags, default="hf", adapters=adapters_of(seats, flags))
     try:

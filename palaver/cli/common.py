@@ -120,6 +120,12 @@ def set_up_logging(level: str, file: Path | None = None) -> None:
     logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 
+def set_up(arguments: argparse.Namespace, service: str) -> None:
+    """Log and trace as the flags say. Raises `ConfigError` or `MissingExtra`."""
+    set_up_logging(arguments.log_level, arguments.log_file)
+    set_up_tracing(arguments.trace, service)
+
+
 def set_up_tracing(target: str | None, service: str) -> None:
     """Begin to trace if `--trace` or the environment asks for it. Raises `ConfigError` or `MissingExtra`.
 

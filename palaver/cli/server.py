@@ -8,15 +8,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from palaver.cli.common import (
-    Parser,
-    add_log_flags,
-    add_trace_flag,
-    let_the_collector_rest,
-    run_async,
-    set_up_logging,
-    set_up_tracing,
-)
+from palaver.cli.common import Parser, add_log_flags, add_trace_flag, let_the_collector_rest, run_async, set_up
 from palaver.cli.limits import add_limit_flags, allow_many_connections, limits_of
 from palaver.cli.shared_log import add_shared_log_flags, log_of
 from palaver.core.errors import ConfigError, LogUnavailable
@@ -128,8 +120,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
-    set_up_logging(arguments.log_level, arguments.log_file)
-    set_up_tracing(arguments.trace, "palaver-server")
+    set_up(arguments, "palaver-server")
     auth = _auth(arguments)
     allow_many_connections()
     stopping = asyncio.Event()

@@ -5,28 +5,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from palaver.cli.backends import (
-    Backend,
-    add_endpoint_flags,
-    add_local_flags,
-    add_model_flags,
-    add_private_flag,
-    amount,
-    at_least,
-    prompt_text,
-    told_of,
-)
-from palaver.cli.common import (
-    Parser,
-    add_hub_flags,
-    add_log_flags,
-    add_trace_flag,
-    run_async,
-    set_up_logging,
-    set_up_tracing,
-    tls_of,
-    token_of,
-)
+from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, amount, at_least, prompt_text, told_of
+from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
 from palaver.core.errors import PalaverError
 from palaver.core.names import tidy_name
@@ -79,12 +59,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the conversation is added to this file as a rollout when it is over; '' keeps none",
     )
-    add_private_flag(flags)
-    add_hub_flags(flags)
-    add_endpoint_flags(flags)
-    add_local_flags(flags)
-    add_log_flags(flags)
-    add_trace_flag(flags)
+    add_seat_flags(flags)
     return flags
 
 
@@ -95,8 +70,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _run(flags: argparse.Namespace) -> int:
-    set_up_logging(flags.log_level, flags.log_file)
-    set_up_tracing(flags.trace, "palaver-user-sim")
+    set_up(flags, "palaver-user-sim")
     persona, name, signals = _who(flags)
     text = _instructions(flags, persona, name, signals)
     first = flags.first_message or (persona.first_message if persona else "")
