@@ -13,12 +13,17 @@ import tiny_lexicon as lexicon
 import tiny_topics as stock
 import torch
 from tiny_grammar import PERSONAS_AND_USER, Document, group
-from tiny_words import Words
+from tiny_words import FILES, Words
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from palaver.core.message import Message, Role
+from palaver.core.prompt import seen_by
 
 LIMIT = 80
 LONGEST = 2400
 """Characters of a prompt, so that it stays within the context."""
+CAST = {"Zen Sage": "sage", "TinkerBot": "inventor", "Researcher": "researcher"}
+ROUNDS = 5
 VOCABULARY = set(
     re.findall(
         r"[\w'-]+",
@@ -120,7 +125,51 @@ def measure(folder: pathlib.Path, count: int, *, seed: int, temperature: float =
     }
     for name, pairs in openings.items():
         figures[f"topic_{name}"] = percent(d.topic in text for d, (text, _) in pairs)
-    return figures
+    topics = [*stock.TOPICS[: count // 8], *stock.UNSEEN_TOPICS[: count // 8]]
+    return figures | cast(model, tokenizer, topics, temperature)
+
+
+class Talk:
+    """A room in which the shipped personalities talk in turn about one topic, as clients with their defaults see it."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic, self.messages = topic, list[Message]()
+        self.say("Moderator", f"Welcome. Let us talk about {topic}.", "moderator")
+
+    def say(self, sender: str, content: str, role: Role = "model") -> None:
+        number = len(self.messages) + 1
+        self.messages.append(
+            Message(room="main", seq=number, id=str(number), sender=sender, role=role, content=content, timestamp="")
+        )
+
+    def prompt(self, name: str) -> list[dict[str, str]]:
+        return seen_by(name, self.messages, persona=FILES[CAST[name]], history=5).messages
+
+
+def cast(model: Any, tokenizer: Any, topics: Iterable[str], temperature: float) -> dict[str, float]:
+    """Percentages of what three shipped personalities say to each other, in a room for each topic."""
+    talks = [Talk(topic) for topic in topics]
+    heard: list[tuple[str, str, str]] = []
+    repeated = 0
+    for _ in range(ROUNDS):
+        for name, persona in CAST.items():
+            prompts = [talk.prompt(name) for talk in talks]
+            for talk, prompt, (text, _) in zip(
+                talks, prompts, replies(model, tokenizer, prompts, temperature), strict=True
+            ):
+                heard.append((persona, text, json.dumps(prompt)))
+                if text != lexicon.PASS:  # silence is no message
+                    repeated += text in [message.content for message in talk.messages]
+                    talk.say(name, text)
+    openings = {talk.topic: talk.messages[1].content for talk in talks if len(talk.messages) > 1}
+    spoken = [(persona, text, prompt) for persona, text, prompt in heard if text != lexicon.PASS]
+    return {
+        "cast_style": percent(style_of(text) == persona for persona, text, _ in spoken),
+        "cast_valid_words": percent(not foreign_words(text, prompt) for _, text, prompt in spoken),
+        "cast_topic_opened": percent(topic in text for topic, text in openings.items()),
+        "cast_repeated": round(100 * repeated / max(1, len(spoken)), 1),
+        "cast_silent": percent(text == lexicon.PASS for _, text, _ in heard),
+    }
 
 
 def percent(truths: Iterable[bool]) -> float:

@@ -4,7 +4,7 @@ A conversation is seen the way the network shows it to a model: own words are `a
 with `Name: ` before them, neighbours merged by a newline, the personality first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import tiny_lexicon as lexicon
@@ -38,6 +38,8 @@ class Turn:
     role: str
     pieces: tuple[tuple[str, str, float], ...]
     """(label such as `Moderator:` or nothing, text, weight)"""
+    copied: tuple[str, ...] = ()
+    """Words of the learnt pieces that stand in what came before."""
 
     @property
     def content(self) -> str:
@@ -246,10 +248,11 @@ class Room:
             role = "assistant" if line.speaker == member.name else "user"
             weight = (own_weight if role == "assistant" else other_weight) if known else 0.0
             piece = (f"{line.speaker}:" if role == "user" else "", line.text, weight)
+            copied = line.copied if known else ()
             if role == turns[-1].role == "user":
-                turns[-1] = Turn(role, (*turns[-1].pieces, piece))
+                turns[-1] = Turn(role, (*turns[-1].pieces, piece), (*turns[-1].copied, *copied))
             else:
-                turns.append(Turn(role, (piece,)))
+                turns.append(Turn(role, (piece,), copied))
             seen += f"\n{line.speaker}: {line.text}"
         return turns
 
@@ -257,7 +260,7 @@ class Room:
 def group(random: Random, words: Words, *, me: str | None = None) -> Document:
     """A room as its first member sees it, up to one of its lines, or to a silence that it keeps."""
     room = Room(random, words, me=me)
-    room.play(random.choice((4, 6, 8, 12, 16, 24) if random.random() < 0.9 else (40,)))
+    room.play(random.choice((4, 6, 8, 8, 12, 16) if random.random() < 0.95 else (24, 40)))
     mine = room.members[0]
     own = [i for i, line in enumerate(room.lines) if line.speaker == mine.name]
     hush = room.hushed
@@ -301,7 +304,7 @@ def pair(random: Random, words: Words) -> Document:
     if asking and END not in room.lines[-1].text:
         room.lines.pop()
     turns = room.seen_by(me, start=0)
-    bare = [Turn(turn.role, tuple(("", text, weight) for _, text, weight in turn.pieces)) for turn in turns]
+    bare = [replace(turn, pieces=tuple(("", text, weight) for _, text, weight in turn.pieces)) for turn in turns]
     if not asking and random.random() < 0.3 and answerer.kind == "assistant":
         bare = [Turn("system", (("", "You are a helpful assistant.", 0.0),)), *bare[1:]][random.randint(0, 1) :]
     return Document("pair", me.kind, bare, room.topic)
@@ -317,7 +320,7 @@ def drill(random: Random, words: Words) -> Document:
     """Words to repeat, which teaches to copy."""
     said = " ".join(words.pseudo() if random.random() < 0.6 else words.topic() for _ in range(random.randint(1, 6)))
     ask = random.choice(("Please repeat: {}", "Repeat after me: {}", "Say this again: {}", "Echo: {}"))
-    turns = [Turn("user", (("", ask.format(said), 0.0),)), Turn("assistant", (("", said, 1.0),))]
+    turns = [Turn("user", (("", ask.format(said), 0.0),)), Turn("assistant", (("", said, 1.0),), (said,))]
     return Document("drill", "assistant", turns, said)
 
 

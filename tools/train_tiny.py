@@ -1,9 +1,9 @@
 """Make the tiny model: tokenizer and weights from the grammar's corpus, then its figures.
 
-    python tools/train_tiny.py --seed 7 --threads 1 --out palaver/models/tiny
+    python tools/train_tiny.py
 
-Stages with warm restarts of the rates (Loshchilov and Hutter 2017), each on a corpus of its own. The same seed, steps
-and threads give the same weights on the same kind of processor.
+Two workers of one thread each learn from batches of their own and share their gradients, so the weights follow from the
+seed and the steps on any machine with the same kind of processor, however many cores it has.
 """
 
 import argparse
@@ -14,30 +14,32 @@ import math
 import pathlib
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import torch
+from tiny_batches import CONTEXT, Encoder, batches
 from tiny_figures import measure
-from tiny_grammar import Document, document, drill
+from tiny_grammar import document
 from tiny_weights import make_model
 from tiny_words import Words
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, multiprocessing
 from torch.nn import functional
-from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AttentionInterface, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "palaver" / "models" / "tiny"
-PIECES, CONTEXT = 1536, 1024
+PIECES = 1536
 END, SPECIALS = "<|end|>", ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] | trim + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-TOKENS_PER_STEP, DRILL_ROUNDS = 2048, 40
-STAGES = (3000, 1200, 1500)
-"""Steps of each stage."""
-MUON_RATE, ADAM_RATE = 2e-3, 3e-3
+WORKERS, DRILL_ROUNDS, STEPS = 2, 24, 2200
+MUON_RATE, ADAM_RATE, WARM_UP = 3e-3, 4e-3, 60
+PATIENCE = 600.0
+"""Seconds that a worker waits for the other one."""
 
 
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -71,70 +73,14 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """Token ids, and the weight in the loss of predicting each of them."""
-
-    ids: list[int]
-    weights: list[float]
-
-
-class Encoder:
-    """Documents to token ids, the same ids that the chat template gives, with each token's weight in the loss."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.inner = tokenizer.backend_tokenizer
-        self.end, self.newline = tokenizer.eos_token_id, self.inner.token_to_id("Ċ")
-        self.headers = {role: self.inner.token_to_id(f"<|{role}|>") for role in ("system", "user", "assistant")}
-
-    def encode(self, documents: list[Document]) -> list[Example]:
-        texts = sorted({text for d in documents for turn in d.turns for piece in turn.pieces for text in piece[:2]})
-        encoded = self.inner.encode_batch_fast(texts, add_special_tokens=False)
-        known = {text: encoding.ids for text, encoding in zip(texts, encoded, strict=True)}
-        known[""] = []
-        return [self._example(d, known) for d in documents]
-
-    def _example(self, document: Document, known: dict[str, list[int]]) -> Example:
-        ids: list[int] = []
-        weights: list[float] = []
-
-        def add(new: list[int], weight: float) -> None:
-            ids.extend(new)
-            weights.extend([weight] * len(new))
-
-        for turn in document.turns:
-            add([self.headers[turn.role]], 0.0)
-            for i, (label, text, weight) in enumerate(turn.pieces):
-                add(([self.newline] if i else []) + known[label], 0.0)
-                add(known[text], weight)
-            add([self.end], weight if turn.role == "assistant" else 0.0)
-        return Example(ids, weights)
+def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+    """Causal attention in float32: a batch takes a layer 45 ms there and back, in bfloat16 66 (one core, AVX-512)."""
+    query, key, value = query.float(), key.float(), value.float()
+    mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=module.scaling)
+    return mixed.transpose(1, 2), None
 
 
-def batches(encoder: Encoder, seed: int, *, drills: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of about `TOKENS_PER_STEP` tokens, examples of like length together: (ids, weights).
-
-    The first `drills` rounds are words to repeat and nothing else: so copying is there when the conversations begin.
-    """
-    words = Words(random.Random(seed))
-    for number in itertools.count():
-        make = drill if number < drills else document
-        examples = encoder.encode([make(words.random, words) for _ in range(192)])
-        examples = sorted((e for e in examples if len(e.ids) <= CONTEXT), key=lambda e: len(e.ids))
-        chunks: list[list[Example]] = [[]]
-        for example in examples:
-            if (len(chunks[-1]) + 1) * len(example.ids) > TOKENS_PER_STEP:
-                chunks.append([])
-            chunks[-1].append(example)
-        words.random.shuffle(chunks)
-        yield from map(pad, chunks)
-
-
-def pad(examples: list[Example]) -> tuple[Tensor, Tensor]:
-    longest = max(len(e.ids) for e in examples)
-    ids = [e.ids + [0] * (longest - len(e.ids)) for e in examples]
-    weights = [e.weights + [0.0] * (longest - len(e.weights)) for e in examples]
-    return torch.tensor(ids), torch.tensor(weights)
+AttentionInterface.register("float32_causal", attend)
 
 
 def loss_of(model: LlamaForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
@@ -148,42 +94,95 @@ def loss_of(model: LlamaForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
     return (losses * share).sum() / share.sum().clamp(min=1)
 
 
-def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan 2024) for the matrices between the layers, AdamW for the rest."""
+def optimizers(model: LlamaForCausalLM) -> list[tuple[torch.optim.Optimizer, float]]:
+    """Muon (Jordan 2024) for the matrices between the layers, AdamW for the rest; each with its full rate."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    muon = torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     return [
-        torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.0),
+        (muon, MUON_RATE),
+        (torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.0), ADAM_RATE),
     ]
 
 
-def rate(step: int, progress: float) -> float:
-    """Warm up over 50 steps, hold, and fall to nothing by a cosine over the last two thirds."""
-    falling = max(0.0, (progress - 1 / 3) * 1.5)
-    return min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))))
+def rate(step: int, steps: int) -> float:
+    """One cycle: warm up, hold for a fifth of the steps, and fall to nothing by a cosine."""
+    falling = max(0.0, (step / steps - 0.2) / 0.8)
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * falling))
 
 
-def train(model: LlamaForCausalLM, corpus: Iterator[tuple[Tensor, Tensor]], steps: int) -> dict[str, float]:
-    """One stage; returns what it took."""
+@dataclass(frozen=True, slots=True)
+class Team:
+    """What the workers share: a row of gradients for each and step, even or odd, and a place to wait for each other."""
+
+    gradients: Tensor
+    barrier: Barrier
+
+    def mean(self, rank: int, step: int, model: LlamaForCausalLM) -> None:
+        """Put the mean of all workers' gradients in the place of one's own."""
+        own = [p.grad for p in model.parameters() if p.grad is not None]
+        rows = self.gradients[step % 2]
+        torch.cat([gradient.flatten() for gradient in own], out=rows[rank])
+        self.barrier.wait(PATIENCE)
+        mean = rows.mean(0).split([gradient.numel() for gradient in own])
+        for gradient, part in zip(own, mean, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One training, as each worker gets it."""
+
+    out: pathlib.Path
+    start: pathlib.Path | None
+    seed: int
+    steps: int
+
+
+def work(rank: int, plan: Plan, team: Team, tokenizer: PreTrainedTokenizerFast, first: LlamaForCausalLM) -> None:
+    """One worker's part of the training; the first one tells how it goes and writes the checkpoint."""
+    torch.set_num_threads(1)
+    model = copy.deepcopy(first)  # what a process is handed lies in memory that all of them share
+    model.set_attn_implementation("float32_causal")
+    corpus = batches(Encoder(tokenizer), plan.seed * WORKERS + 1 + rank, drills=0 if plan.start else DRILL_ROUNDS)
     model.train()
-    pair, started, tokens, smooth = optimizers(model), time.monotonic(), 0, 0.0
-    for step, (ids, weights) in enumerate(itertools.islice(corpus, steps)):
+    pair, started, smooth = optimizers(model), time.monotonic(), 0.0
+    for step, (ids, weights) in enumerate(itertools.islice(corpus, plan.steps)):
         loss = loss_of(model, ids, weights)
         loss.backward()
+        team.mean(rank, step, model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, full in zip(pair, (MUON_RATE, ADAM_RATE), strict=True):
+        for optimizer, full in pair:
             for group in optimizer.param_groups:
-                group["lr"] = full * rate(step, step / steps)
+                group["lr"] = full * rate(step, plan.steps)
             optimizer.step()
-            optimizer.zero_grad()
-        tokens += ids.numel()
-        smooth += (loss.item() - smooth) * max(0.02, 1 / (step + 1))
-        if step % 100 == 0:
-            speed = tokens / (time.monotonic() - started)
-            print(f"step {step:5d}  loss {smooth:.3f}  {tokens / 1e6:.1f} M tokens  {speed:,.0f}/s", flush=True)
-    minutes, core_minutes = (time.monotonic() - started) / 60, time.process_time() / 60
-    return {"steps": steps, "tokens": tokens, "loss": smooth, "minutes": minutes, "core_minutes_so_far": core_minutes}
+            optimizer.zero_grad(set_to_none=False)
+        smooth += (loss.item() - smooth) * max(0.01, 1 / (step + 1))
+        if rank == 0 and (step % 50 == 0 or step == plan.steps - 1):
+            tell(step + 1, plan.steps, smooth, time.monotonic() - started)
+    if rank == 0:
+        save(model, tokenizer, plan.out)
+
+
+def tell(done: int, steps: int, loss: float, seconds: float) -> None:
+    left = seconds / done * (steps - done)
+    spent = time.process_time()
+    print(
+        f"step {done:5d} of {steps}  loss {loss:.3f}  {seconds / 60:5.1f} min gone, {left / 60:5.1f} left"
+        f"  ({spent / 60:.1f} min of this worker's processor)",
+        flush=True,
+    )
+
+
+def train(plan: Plan) -> None:
+    """Train with `WORKERS` processes; raises when one of them fails."""
+    context = multiprocessing.get_context("spawn")
+    torch.manual_seed(plan.seed)
+    tokenizer, model = load(plan.start) if plan.start else create(plan.seed)
+    size = sum(p.numel() for p in model.parameters())
+    print(f"{size:,} parameters, {WORKERS} workers", flush=True)
+    team = Team(torch.zeros(2, WORKERS, size).share_memory_(), context.Barrier(WORKERS))
+    multiprocessing.spawn(work, args=(plan, team, tokenizer, model), nprocs=WORKERS)
 
 
 def create(seed: int) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
@@ -210,21 +209,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=OUT, help="folder of the checkpoint (default: %(default)s)")
     parser.add_argument("--start", type=pathlib.Path, help="go on from this checkpoint instead of from nothing")
     parser.add_argument("--seed", type=int, default=7, help="of the weights and the corpus (default: %(default)s)")
-    parser.add_argument("--steps", type=int, nargs="+", default=STAGES, help="of each stage (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="of torch (default: all cores)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
     parser.add_argument("--samples", type=int, default=200, help="replies measured of each kind (default: %(default)s)")
     options = parser.parse_args(argv)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    tokenizer, model = load(options.start) if options.start else create(options.seed)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
-    encoder = Encoder(tokenizer)
-    for stage, steps in enumerate(options.steps):
-        drills = 0 if stage or options.start else DRILL_ROUNDS
-        took = train(model, batches(encoder, options.seed + 1 + stage, drills=drills), steps)
-        save(model, tokenizer, options.out)
-        print(f"stage {stage + 1}: {json.dumps(took)}", flush=True)
+    train(Plan(options.out, options.start, options.seed, options.steps))
     if options.samples:
         print(json.dumps(measure(options.out, options.samples, seed=options.seed + 2), indent=1))
 

@@ -1,18 +1,25 @@
 """The tiny model's trainer, run as a user runs it, and the corpus that it is fed with."""
 
 import hashlib
+import itertools
+import multiprocessing
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from random import Random
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # scripts, not a package
 
+import tiny_batches  # noqa: E402
 import tiny_figures  # noqa: E402
 import tiny_grammar  # noqa: E402
 import tiny_lexicon  # noqa: E402
@@ -25,39 +32,83 @@ def documents(count: int, seed: int = 1) -> list[tiny_grammar.Document]:
     return [tiny_grammar.document(words.random, words) for _ in range(count)]
 
 
-def run(out: pathlib.Path, *more: str) -> str:
-    """Train for three steps in a process of its own (7 s on a free core); returns the digest of the weights."""
-    command = [sys.executable, "tools/train_tiny.py", "--out", str(out), *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run(
-        [*command, "--steps", "3", "--threads", "1", "--samples", "0"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Training sets torch to one thread; afterwards it has as many as before."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def trained(out: pathlib.Path, seed: int) -> str:
+    """Train by one worker for three steps from the shipped weights; returns the digest of what comes of them."""
+    tokenizer, model = train_tiny.load(train_tiny.OUT)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    team = train_tiny.Team(torch.zeros(2, 1, size), multiprocessing.get_context("spawn").Barrier(1))
+    train_tiny.work(0, train_tiny.Plan(out, None, seed=seed, steps=3), team, tokenizer, model)
     return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-def test_three_steps_make_a_loadable_checkpoint_that_the_seed_alone_decides(tmp_path: pathlib.Path) -> None:
-    first = run(tmp_path / "a", "--seed", "7")
-    assert first == run(tmp_path / "b", "--seed", "7")
-    assert first != run(tmp_path / "c", "--start", str(tmp_path / "a"))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "a", dtype="auto")
-    assert model.config.vocab_size == len(tokenizer)
-    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tmp_path / "b" / "tokenizer.json").read_bytes()
+@pytest.mark.usefixtures("one_thread")
+def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: pathlib.Path) -> None:
+    first = trained(tmp_path / "a", 7)
+    assert first == trained(tmp_path / "b", 7)
+    assert first != trained(tmp_path / "c", 8)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)
+def test_the_command_makes_a_checkpoint_that_can_be_loaded(tmp_path: pathlib.Path) -> None:
+    """Two workers, one step; the tokenizer is the same as one made here."""
+    command = [sys.executable, "tools/train_tiny.py", "--out", str(tmp_path), "--steps", "1", "--samples", "0"]
+    ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"step +1 of 1  loss \d+\.\d+ +\d+\.\d min gone, +0\.0 left", ended.stdout)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert model.config.vocab_size == len(tokenizer) == train_tiny.PIECES
+    assert tokenizer.get_vocab() == train_tiny.make_tokenizer(7).get_vocab()
+    assert model.dtype == torch.float16
+
+
+def test_workers_take_the_mean_of_their_gradients() -> None:
+    pair = [torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)]
+    for number, layer in enumerate(pair):
+        for parameter in layer.parameters():
+            parameter.grad = torch.full_like(parameter, number + 1.0)
+    team = train_tiny.Team(torch.zeros(2, 2, 3), multiprocessing.get_context("spawn").Barrier(2))
+    other = threading.Thread(target=team.mean, args=(1, 0, pair[1]))
+    other.start()
+    team.mean(0, 0, pair[0])
+    other.join()
+    assert all(p.grad is not None and p.grad.eq(1.5).all() for layer in pair for p in layer.parameters())
 
 
 def test_the_trained_tokens_are_those_of_the_chat_template() -> None:
     tokenizer = AutoTokenizer.from_pretrained(train_tiny.OUT)
     batch = documents(40)
-    for document, example in zip(batch, train_tiny.Encoder(tokenizer).encode(batch), strict=True):
+    for document, example in zip(batch, tiny_batches.Encoder(tokenizer).encode(batch), strict=True):
         messages = [{"role": turn.role, "content": turn.content} for turn in document.turns]
         assert example.ids == tokenizer.apply_chat_template(messages)["input_ids"]
         assert len(example.weights) == len(example.ids)
+
+
+def test_names_and_topics_from_before_weigh_more_and_nothing_else_does() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(train_tiny.OUT)
+    turns = [tiny_grammar.Turn("assistant", (("", "So, Quorbel balls now.", 0.5),), ("Quorbel",))]
+    example = tiny_batches.Encoder(tokenizer).encode([tiny_grammar.Document("drill", "sage", turns, "Quorbel")])[0]
+    heavy = [i for i, weight in zip(example.ids, example.weights, strict=True) if weight > 0.5]
+    assert tokenizer.decode(heavy) == " Quorbel"
+    assert set(example.weights) == {0.0, 0.5, 0.5 * tiny_batches.COPY_WEIGHT}
+
+
+def test_a_batch_stays_within_its_cost() -> None:
+    encoder = tiny_batches.Encoder(AutoTokenizer.from_pretrained(train_tiny.OUT))
+    for ids, weights in itertools.islice(tiny_batches.batches(encoder, 1, drills=1), 40):
+        assert ids.shape == weights.shape
+        assert len(ids) == 1 or ids.numel() * (1 + ids.shape[1] / tiny_batches.ATTENTION) <= tiny_batches.BATCH_COST
 
 
 def test_the_corpus_follows_from_its_seed() -> None:
