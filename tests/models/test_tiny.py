@@ -178,6 +178,7 @@ def exchanges(loaded: Tiny, seed: int) -> list[str]:
     return asked
 
 
+@pytest.mark.timeout(600)
 def test_simulated_users_ask_and_can_end_when_satisfied(loaded: Tiny) -> None:
     """Over 42 seeds 29 ended within eleven questions; the bound is a third, for it is a guard and no boast."""
     talks = [exchanges(loaded, seed) for seed in range(12)]
