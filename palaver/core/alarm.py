@@ -50,10 +50,7 @@ def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
     if len(recent) < 3:
         return ""
     last, window, limit = recent[-1], recent[-size:], float(settings["overlap"])
-    probes = probes_of(last.content, limit)
     for earlier in reversed(window[:-1]):
-        if is_unlike(probes, earlier.content):
-            continue
         shared = overlap(last.content, earlier.content)
         if shared >= limit:
             whose = "itself" if earlier.sender == last.sender else earlier.sender
@@ -88,29 +85,3 @@ def overlap(one: str, other: str) -> float:
 def _grams(text: str) -> frozenset[tuple[str, str, str]]:
     words = text[-LOOKED_AT:].casefold().split()
     return frozenset(zip(words, words[1:], words[2:], strict=False))
-
-
-def probes_of(text: str, limit: float) -> list[str]:
-    """So many different 3-grams of a text that none of them may stand in another that has a share of `limit`.
-
-    Few talks are loops: a look for these in a text takes a third of the time in which both texts are taken apart.
-    """
-    words = _spaced(text).split()
-    needed = max(1, int((1 - limit) * (len(words) - 2) + 1e-9) + 1)
-    taken = words[: needed + 2]
-    probes = list({f" {one} {two} {three} " for one, two, three in zip(taken, taken[1:], taken[2:], strict=False)})
-    return probes if len(probes) == needed else []
-
-
-def is_unlike(probes: list[str], text: str) -> bool:
-    spaced = _spaced(text)
-    if not probes or not spaced:
-        return False
-    return not [probe for probe in probes if probe in spaced]
-
-
-@lru_cache(maxsize=256)
-def _spaced(text: str) -> str:
-    """Its words with one space around each; empty where there are no three of them."""
-    words = text[-LOOKED_AT:].casefold().split()
-    return f" {' '.join(words)} " if len(words) > 2 else ""

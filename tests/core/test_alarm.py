@@ -3,18 +3,13 @@
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from palaver.core import alarm
 from palaver.core.alarm import DEFAULTS, diagnose, overlap
 from tests.core.test_prompt import message
 from tests.core.world import room_of
 from tests.patience import within
 
 LINE = "I could not agree more with what you have just said about the weather"
-few_words = st.sampled_from(["a", "b", "B", "ss", "ß", "c d", " ", "\u2003", "e" * 4000, " " * 4000])
-texts = st.lists(few_words, max_size=14).map(" ".join)
 PROSE = (
     "Rivers change their beds over the centuries and leave lakes behind",
     "My grandmother baked bread on Fridays in an oven of clay",
@@ -94,14 +89,6 @@ def test_overlap_is_the_share_of_the_ones_phrases_that_the_other_has() -> None:
     assert overlap(LINE, PROSE[0]) == 0.0
     assert overlap("a b c d", "a b c x") == 0.5
     assert overlap("all right", "all right") == 1.0 and overlap("yes", "yes") == 0.0
-
-
-@given(texts=st.lists(texts, min_size=2, max_size=5), limit=st.sampled_from([0.0, 0.3, 0.5, 0.8, 0.9, 1.0, 2.0]))
-def test_a_quick_look_passes_over_no_text_that_has_the_share(texts: list[str], limit: float) -> None:
-    *earlier, last = [message(seq, f"Bot {seq}", text) for seq, text in enumerate(texts)]
-    for one in earlier:
-        if alarm.is_unlike(alarm.probes_of(last.content, limit), one.content):
-            assert overlap(last.content, one.content) < limit
 
 
 def test_long_messages_do_not_hold_up_the_room() -> None:
