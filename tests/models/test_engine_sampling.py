@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from palaver.models.engine.sampling import Sampler, Sampling
+from palaver.models.engine.sampling import Sampler, Sampling, draw_all
 
 
 def drawn(logits: list[float], count: int = 2000, **settings: float) -> Counter[int]:
@@ -60,3 +60,22 @@ def test_a_seed_repeats_and_another_one_differs() -> None:
 
 def test_tokens_without_probability_are_never_drawn() -> None:
     assert set(drawn([-math.inf, 0.0, -math.inf, 0.0, -math.inf])) == {1, 3}
+
+
+def test_what_is_drawn_together_is_what_each_would_draw_alone() -> None:
+    settings: list[dict[str, float]] = [
+        {"temperature": 0.7},
+        {"temperature": 0.0},
+        {"top_k": 5},
+        {},
+        {"min_p": 0.1},
+    ] * 3
+    together, alone = (
+        [Sampler(Sampling(**{"seed": seed, **one})) for seed, one in enumerate(settings)]  # type: ignore[arg-type]  # by name
+        for _ in range(2)
+    )
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(50):
+        logits = torch.randn(len(settings), 300, generator=generator)
+        expected = [int(sampler.draw(row, [])) for sampler, row in zip(alone, logits, strict=True)]
+        assert draw_all([(sampler, row, []) for sampler, row in zip(together, logits, strict=True)]) == expected

@@ -70,3 +70,14 @@ def test_the_pieces_are_the_text_before_the_first_stop_string(text: str, stop: l
 def test_any_text_survives(text: str) -> None:
     pieces, _ = shown(text.replace("\ufffd", ""))
     assert "".join(pieces) == text.replace("\ufffd", "").strip()
+
+
+@given(st.binary(max_size=20), st.lists(st.text(alphabet="ab", min_size=1, max_size=2), max_size=1))
+def test_where_nobody_listens_the_text_is_the_same(tokens: bytes, stop: list[str]) -> None:
+    live, late = TextStream(by_bytes, stop), TextStream(by_bytes, stop, live=False)
+    for token in tokens:
+        live.push(token)
+        assert late.push(token) == "" or stop
+    live.finish()
+    late.finish()
+    assert (late.text, late.stopped_by) == (live.text, live.stopped_by)

@@ -79,15 +79,12 @@ def ragged_attention(
     ragged.calls += 1
     if sliding_window:
         ragged.windows.add(sliding_window)
+    counts = [segment.count for segment in ragged.segments]
+    parts = (tensor[0].split(counts, 1) for tensor in (query, key, value))
     outputs = []
-    offset = 0
-    for segment in ragged.segments:
-        new = slice(offset, offset + segment.count)
-        keys, values = segment.row.write(module.layer_idx, key[0, :, new], value[0, :, new])
-        outputs.append(
-            _attend(ragged, segment, query[0, :, new], keys, values, scaling, sliding_window, softcap, s_aux)
-        )
-        offset += segment.count
+    for segment, new_query, new_keys, new_values in zip(ragged.segments, *parts, strict=True):
+        keys, values = segment.row.write(module.layer_idx, new_keys, new_values)
+        outputs.append(_attend(ragged, segment, new_query, keys, values, scaling, sliding_window, softcap, s_aux))
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
     return joined.transpose(0, 1)[:, None].contiguous() if upright else joined.transpose(0, 1)[None].contiguous(), None
 
@@ -110,7 +107,8 @@ def _attend(
     length = segment.start + segment.count
     span = window if window else length
     first = max(0, segment.start - span + 1)
-    keys, values = keys[:, first:], values[:, first:]
+    if first:
+        keys, values = keys[:, first:], values[:, first:]
     heads, count, dim = query.shape
     groups = heads // keys.shape[0]
     plain = softcap is None and sinks is None
@@ -128,7 +126,7 @@ def _attend(
         output = scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=scaling)[0]
     else:
         output = _by_hand(query, keys, values, mask, scaling, softcap, sinks)
-    return output[:, : groups * count].reshape(heads, count, values.shape[-1])
+    return output.narrow(1, 0, groups * count).reshape(heads, count, values.shape[-1])
 
 
 def _dislikes_single(query: torch.Tensor) -> bool:

@@ -19,6 +19,7 @@ from palaver.models.engine.reply import Reply
 from palaver.models.engine.request import Outcome, Request
 from palaver.models.engine.rows import RowStore
 from palaver.models.engine.runners import Runner, Work, runner_for
+from palaver.models.engine.sampling import draw_all
 from palaver.models.engine.text import Decode
 from palaver.models.engine.threads import Cores
 from palaver.models.model import StopReason, Usage
@@ -192,8 +193,8 @@ class Engine:
         ready = [(place, reply) for place, (reply, _) in enumerate(planned) if not reply.pending]
         for _, reply in ready:
             reply.largest_batch = max(reply.largest_batch, len(ready))
-        drawn = [reply.sampler.draw(logits[place], reply.seen) for place, reply in ready]
-        for (_, reply), token in zip(ready, torch.stack(drawn).tolist() if drawn else [], strict=True):
+        drawn = draw_all([(reply.sampler, logits[place], reply.seen) for place, reply in ready])
+        for (_, reply), token in zip(ready, drawn, strict=True):
             reason = reply.take(token, self._end_tokens)
             if reason is not None:
                 self._end(reply, reason)

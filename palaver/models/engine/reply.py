@@ -20,7 +20,7 @@ class Reply:
         """Prompt and reply so far."""
         self.largest_batch = 1
         self._sampler = Sampler(request.sampling)
-        self._stream = TextStream(decode, request.stop)
+        self._stream = TextStream(decode, request.stop, live=request.on_text is not None)
         self._prompt = len(request.tokens)
         self._admitted = time.monotonic()
         self._first_token: float | None = None

@@ -12,10 +12,14 @@ _CONTEXT = 6
 
 
 class TextStream:
-    """Turns the tokens of one reply into pieces; all pieces together are the reply, without outer white space."""
+    """Turns the tokens of one reply into pieces; all pieces together are the reply, without outer white space.
 
-    def __init__(self, decode: Decode, stop: Sequence[str] = ()) -> None:
+    Where nobody waits for pieces (`live` is false) and no stop string is looked for, the text is made at the end.
+    """
+
+    def __init__(self, decode: Decode, stop: Sequence[str] = (), *, live: bool = True) -> None:
         self._decode = decode
+        self._live = live or bool(stop)
         self._stops = StopStrings(stop)
         self._tokens: list[int] = []
         self._settled = 0  # tokens whose text has been taken over
@@ -31,6 +35,8 @@ class TextStream:
     def push(self, token: int) -> str:
         """Take one more token; returns the piece that can be shown now, often empty."""
         self._tokens.append(token)
+        if not self._live:
+            return ""
         fresh = self._fresh()
         if fresh.endswith(_UNFINISHED):
             return ""
