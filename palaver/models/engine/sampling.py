@@ -8,6 +8,8 @@ import torch
 
 _MOST_LIKELY = 1024
 """Nucleus sampling sorts this many candidates first, the whole vocabulary only if they do not suffice."""
+_AT_ONCE = 2**16
+"""Probabilities that are summed up at once: four times as many no longer fit a cache and take twenty times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,10 @@ def draw_all(due: Sequence[Due]) -> list[int]:
     plain = [place for place, (sampler, _, _) in enumerate(due) if sampler.sampling.is_plain]
     others = [place for place, (sampler, _, _) in enumerate(due) if not sampler.sampling.is_plain]
     drawn: dict[int, int] = {}
-    if plain:
-        drawn |= zip(plain, _draw_plain([due[place] for place in plain]).tolist(), strict=True)
+    at_once = max(1, _AT_ONCE // due[0][1].shape[-1]) if due else 1
+    for start in range(0, len(plain), at_once):
+        places = plain[start : start + at_once]
+        drawn |= zip(places, _draw_plain([due[place] for place in places]).tolist(), strict=True)
     if others:
         tokens = [sampler.draw(logits, seen) for sampler, logits, seen in (due[place] for place in others)]
         drawn |= zip(others, torch.stack(tokens).tolist(), strict=True)
