@@ -11,7 +11,7 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from palaver.api.channel import Begin, Hello, Kept, Noted, Over, Replied, Stop, receive, send
@@ -29,11 +29,13 @@ Keep = Callable[[Progress], Awaitable[None]]
 GOODBYE: Final = 5.0
 """Seconds that a worker has to end."""
 AGAIN: Final = 1.0
-"""Seconds until one that has ended is started again."""
+"""Seconds until one that has ended is started again, and what it held goes on: the hub has emptied its seats then."""
+ATTEMPTS: Final = 3
+"""So many workers are given one conversation, one after another."""
 
 
 class WorkerLost(PalaverError):
-    """The process that carried a conversation out has ended."""
+    """The process that was to carry a conversation out has ended."""
 
 
 @dataclass(slots=True)
@@ -78,9 +80,29 @@ class Workers:
     async def __call__(
         self, plan: Plan, models: Mapping[str, Model], *, url: str, token: str | None, keep: Keep
     ) -> EpisodeLog:
-        """Have it carried out by the worker that has least to do; `models` are the workers' own."""
+        """Have it carried out by the worker that has least to do; `models` are the workers' own.
+
+        Where a worker ends, another goes on from what was kept; one that ends a worker each time must not for ever.
+        """
+
+        async def keep_here_too(progress: Progress) -> None:
+            nonlocal plan
+            plan = replace(plan, so_far=progress)
+            await keep(progress)
+
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._have_done(plan, url, token, keep_here_too)
+            except WorkerLost as error:
+                if attempt == ATTEMPTS:
+                    raise
+                logger.warning("conversation %s goes on elsewhere: %s", plan.id, error)
+                await asyncio.sleep(AGAIN)
+        raise AssertionError("it has returned or raised")
+
+    async def _have_done(self, plan: Plan, url: str, token: str | None, keep: Keep) -> EpisodeLog:
         if not self._workers:
-            raise WorkerLost("no worker process runs just now; begin it again in a moment")
+            raise WorkerLost("no worker process runs")
         worker = min(self._workers, key=lambda one: len(one.calls))
         call = worker.calls[plan.id] = _Call(keep, asyncio.get_running_loop().create_future())
         try:

@@ -10,19 +10,31 @@ from typing import Any
 import httpx2
 import pytest
 
+from palaver.api import workers as holding
+from palaver.api.plan import Plan
+from palaver.api.workers import Keep, WorkerLost, Workers
+from palaver.config import ServerConfig
+from palaver.scenes.episode import EpisodeLog
+from palaver.scenes.progress import Progress
+from palaver.scenes.scene import Agent, Scene
 from tests.api.test_cli import server, written
 from tests.processes import Program
 
 pytestmark = pytest.mark.system
 
-HANGING = "  mute:\n    name: mute\n    type: scripted\n    custom_config: {{lines: [x], delay: 600}}\napi:"
+MORE = """  {name}:
+    name: {name}
+    type: scripted
+    custom_config: {{lines: [x], cycle: true, delay: {delay}}}
+"""
 BODY: dict[str, Any] = {"agent_configs": [{"name": "Ann"}, {"name": "Bob"}], "max_turns": 2}
 
 
 def config(folder: Path) -> str:
-    """A config whose second model does not answer."""
+    """A config with two more models, of which one takes its time and one does not answer."""
     path = Path(written(folder))
-    path.write_text(path.read_text().replace("api:", HANGING.format(), 1))
+    more = MORE.format(name="slow", delay=0.5) + MORE.format(name="mute", delay=600)
+    path.write_text(path.read_text().replace("api:", f"{more}api:", 1))
     return str(path)
 
 
@@ -55,6 +67,15 @@ async def ended(client: httpx2.AsyncClient, ident: str) -> dict[str, Any]:
     return view
 
 
+async def heard(client: httpx2.AsyncClient, idents: list[str]) -> None:
+    """Wait until somebody has spoken in each."""
+    for ident in idents:
+        async with asyncio.timeout(60), client.stream("GET", f"/conversations/{ident}/events") as events:
+            async for line in events.aiter_lines():
+                if '"role":"model"' in line:
+                    break
+
+
 async def test_workers_hold_conversations_that_look_as_ever_over_http(tmp_path: Path) -> None:
     """A4.1"""
     async with server("-c", config(tmp_path), "--workers", "2") as (running, client):
@@ -76,24 +97,39 @@ async def test_workers_hold_conversations_that_look_as_ever_over_http(tmp_path: 
     assert not alive(pids)
 
 
-async def test_a_worker_that_is_killed_fails_what_it_held_and_is_started_again(tmp_path: Path) -> None:
-    async with server("-c", config(tmp_path), "--workers", "2") as (running, client):
+async def test_what_a_killed_worker_held_goes_on_in_another(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    async with server("-c", path, "--workers", "2") as (running, client):
         pids = await workers(running, 2)
-        held = [await begun(client, model_name="mute", background=True) for _ in range(4)]
-        async with asyncio.timeout(60):
-            while (await client.get("/health")).json()["waiting"]:
-                pass
-        endings = {asyncio.create_task(ended(client, ident)) for ident in held}
+        held = [await begun(client, model_name="slow", max_turns=10) for _ in range(4)]
+        await heard(client, held)
         killed = await asyncio.create_subprocess_exec("kill", "-9", str(pids[0]))
         await killed.wait()
-        failed: list[dict[str, Any]] = []
-        while len(failed) < 2:
-            done, endings = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-            failed += [task.result() for task in done]
-        assert {one["error"] for one in failed} == {"the process that carried it out has ended (-9)"}
-        await workers(running, 3)
-        assert (await ended(client, await begun(client)))["status"] == "completed"
-        assert len((await client.get("/conversations?status=running")).json()) == 2
-        for task in endings:
-            task.cancel()
-        await asyncio.gather(*endings, return_exceptions=True)
+        views = await asyncio.gather(*(ended(client, ident) for ident in held))
+        assert running.output.count("goes on elsewhere: the process that carried it out has ended (-9)") >= 1
+        assert len(await workers(running, 3)) == 3
+    for view in views:
+        said = [message["from"] for message in view["messages"] if message["role"] == "model"]
+        assert (view["status"], view["turn_count"], said) == ("completed", 10, ["Ann", "Bob"] * 5)
+
+
+async def test_a_conversation_that_no_worker_can_hold_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "AGAIN", 0.0)
+    asked: list[Progress | None] = []
+
+    class Deadly(Workers):
+        async def _have_done(self, plan: Plan, url: str, token: str | None, keep: Keep) -> EpisodeLog:
+            asked.append(plan.so_far)
+            await keep(Progress(turns=len(asked)))
+            raise WorkerLost("the process that carried it out has ended (-11)")
+
+    kept: list[Progress] = []
+
+    async def keep(progress: Progress) -> None:
+        kept.append(progress)
+
+    plan = Plan("conv-1", Scene([Agent("Ann", "parrot"), Agent("Bob", "parrot")]))
+    with pytest.raises(WorkerLost, match="has ended"):
+        await Deadly(ServerConfig(), 2)(plan, {}, url="", token=None, keep=keep)
+    assert [one and one.turns for one in asked] == [None, 1, 2]
+    assert [one.turns for one in kept] == [1, 2, 3]
