@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import logging.handlers
 from functools import partial
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +21,9 @@ from palaver.scenes.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+_FIELDS: Final = frozenset(vars(logging.makeLogRecord({})))
+"""Of a log record; others bring what cannot travel (a connection)."""
+
 
 class Teller(logging.handlers.QueueHandler):
     """Hands what is logged to the server, whose log it belongs to."""
@@ -32,8 +36,9 @@ class Teller(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Send it from the loop's thread, whichever logged it."""
+        told = logging.makeLogRecord({name: value for name, value in vars(record).items() if name in _FIELDS})
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(send, self._writer, record)
+            self._loop.call_soon_threadsafe(send, self._writer, told)
 
 
 class Worker:

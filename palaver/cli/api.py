@@ -12,7 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, add_trace_flag, let_the_collector_rest, run_async, set_up_tracing
+from palaver.cli.common import (
+    Parser,
+    add_trace_flag,
+    keep_libraries_quiet,
+    let_the_collector_rest,
+    run_async,
+    set_up_tracing,
+)
 from palaver.config import ConfigManager, LoggingConfig, ServerConfig
 from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
 from palaver.hub.auth import is_loopback
@@ -96,8 +103,7 @@ def set_up_logging(settings: LoggingConfig) -> None:
         logging.basicConfig(level=settings.level, format=settings.format, handlers=handlers, force=True)
     except ValueError as error:
         raise ConfigError(f"logging.format {settings.format!r}: {error}") from error
-    for noisy in ("websockets", "asyncio", "httpcore2", "httpx2", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    keep_libraries_quiet()
 
 
 def _check_openness(config: ServerConfig) -> bool:

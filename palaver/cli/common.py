@@ -120,6 +120,12 @@ def set_up_logging(level: str, file: Path | None = None) -> None:
     logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 
+def keep_libraries_quiet() -> None:
+    """Keep a conversation server's libraries to warnings, whatever the level: they log whole frames, tokens and all."""
+    for noisy in ("websockets", "asyncio", "httpcore2", "httpx2", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def set_up(arguments: argparse.Namespace, service: str) -> None:
     """Log and trace as the flags say. Raises `ConfigError` or `MissingExtra`."""
     set_up_logging(arguments.log_level, arguments.log_file)

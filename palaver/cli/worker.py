@@ -7,7 +7,7 @@ import socket
 import sys
 
 from palaver.cli import end_with
-from palaver.cli.common import let_the_collector_rest, run_async, set_up_tracing
+from palaver.cli.common import keep_libraries_quiet, let_the_collector_rest, run_async, set_up_tracing
 
 
 async def _work(descriptor: int) -> int:
@@ -19,6 +19,7 @@ async def _work(descriptor: int) -> int:
     if not isinstance(hello, Hello):  # the server is gone already
         return 0
     logging.basicConfig(level=hello.config.logging.level, handlers=[Teller(writer)], force=True)
+    keep_libraries_quiet()
     set_up_tracing(hello.trace, "palaver-api")
     let_the_collector_rest()
     await Worker(hello.config, reader, writer).run()

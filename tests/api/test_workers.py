@@ -1,8 +1,10 @@
 """Conversations in worker processes: the same over HTTP, wherever they are carried out, and whatever ends."""
 
 import asyncio
+import logging
 import re
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import httpx2
 import pytest
 
 from palaver.api import workers as holding
+from palaver.api.channel import receive
 from palaver.api.plan import Plan
 from palaver.api.workers import Keep, WorkerLost, Workers
+from palaver.api.working import Teller
 from palaver.config import ServerConfig
 from palaver.scenes.episode import EpisodeLog
 from palaver.scenes.progress import Progress
@@ -78,13 +82,14 @@ async def heard(client: httpx2.AsyncClient, idents: list[str]) -> None:
 
 async def test_workers_hold_conversations_that_look_as_ever_over_http(tmp_path: Path) -> None:
     """A4.1"""
-    async with server("-c", config(tmp_path), "--workers", "2") as (running, client):
+    async with server("-c", config(tmp_path), "--workers", "2", "-v") as (running, client):
         idents = await asyncio.gather(*(begun(client) for _ in range(6)))
         views = [await ended(client, ident) for ident in idents]
         assert Counter(view["status"] for view in views) == {"completed": 6}
         said = [message for view in views for message in view["messages"] if message["role"] == "model"]
         assert Counter(message["from"] for message in said) == {"Ann": 6, "Bob": 6}
         assert all(view["statistics"] for view in views)
+        assert "DEBUG websockets" not in running.output  # its lines hold tokens
         assert re.search(r"INFO palaver.participants.participant: Ann said", running.output)
         assert (await client.get("/models/parrot")).json()["healthy"] is True
         assert 'palaver_reply_seconds_count{model="parrot"} 12.0' in (await client.get("/metrics")).text
@@ -133,3 +138,22 @@ async def test_a_conversation_that_no_worker_can_hold_is_given_up(monkeypatch: p
         await Deadly(ServerConfig(), 2)(plan, {}, url="", token=None, keep=keep)
     assert [one and one.turns for one in asked] == [None, 1, 2]
     assert [one.turns for one in kept] == [1, 2, 3]
+
+
+async def test_what_a_worker_logs_travels_whatever_hangs_on_it() -> None:
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=theirs)
+    reader, other = await asyncio.open_connection(sock=ours)
+    logger = logging.Logger("palaver.worker")
+    logger.addHandler(Teller(writer))
+    try:
+        raise OSError("no room")
+    except OSError:
+        logger.exception("lost %s", "Ann", extra={"websocket": writer})
+    async with asyncio.timeout(10):
+        record = await receive(reader)
+    assert isinstance(record, logging.LogRecord)
+    assert (record.name, record.levelname) == ("palaver.worker", "ERROR")
+    assert record.getMessage().startswith("lost Ann\nTraceback") and record.getMessage().endswith("no room")
+    writer.close()
+    other.close()
