@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from palaver.core.errors import PalaverError
 from palaver.core.message import Message, same_name
-from palaver.core.protocol import Join, Nack, System
+from palaver.core.protocol import Event, Join, Nack, Presence, System
 from palaver.models.model import Cancel, ChatMessage, LLMResponse
 from palaver.participants.link import Link, LinkDown
 
@@ -71,8 +71,8 @@ class HubModel:
     async def _ask(self, text: str) -> Message:
         async with Link(self._url, self._join, tls=self._tls) as link:
             asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            answering = asyncio.create_task(self._answer(link, asked))
             asking = asyncio.create_task(self._put(link, text, asked))
+            answering = asyncio.create_task(self._answer(link, asked, asking))
             try:
                 done, _ = await asyncio.wait((answering, asking), return_when=asyncio.FIRST_EXCEPTION)
                 for task in done:
@@ -92,13 +92,18 @@ class HubModel:
         if isinstance(given, Nack):
             raise PalaverError(given.reason)
 
-    async def _answer(self, link: Link, asked: "asyncio.Future[int]") -> Message:
+    async def _answer(self, link: Link, asked: "asyncio.Future[int]", asking: "asyncio.Task[None]") -> Message:
+        """Its message, once asked; a pass counts from when it was given the floor for this."""
         async for frame in link:
             match frame:
                 case Message() if same_name(frame.sender, self.name) and frame.seq > await asked:
                     return frame
                 case System(code="model_failed") if frame.content.startswith(f"{self.name} "):
                     raise PalaverError(frame.content)
+                case Event(kind="pass") if same_name(frame.actor, self.name) and asking.done():
+                    raise PalaverError(f"{self.name} gave no answer: {frame.text or 'it passed'}")
+                case Presence(state="left") if same_name(frame.name, self.name):
+                    raise PalaverError(f"{self.name} has left the room")
                 case LinkDown():
                     raise PalaverError(f"no hub: {frame.reason}")
         raise PalaverError("the hub closed the room")

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 
 from palaver.core.message import Message
 from palaver.core.protocol import Ack, Command, FloorView, Join, Say, System, Welcome, decode_member, encode
-from palaver.models.scripted import ScriptedModel
+from palaver.models.model import LLMResponse
+from palaver.models.scripted import PASS, ScriptedModel
 from palaver.participants.hub_model import HubModel
 from palaver.participants.link import Link
 from palaver.participants.participant import Participant
@@ -51,6 +53,31 @@ async def test_what_goes_wrong_is_said() -> None:
             failed = await HubModel(hub.url, "Sage", limit=5).complete([{"role": "user", "content": "x"}])
             assert "out of memory" in str(failed.error)
             assert not failed.success
+
+
+async def test_one_that_chooses_silence_is_not_waited_for() -> None:
+    async with running() as hub, seated(hub.url, "Sage", ScriptedModel([PASS, "now I do"])):
+        model = HubModel(hub.url, "Sage", limit=60)
+        silent = await model.complete([{"role": "user", "content": "say nothing"}])
+        assert (silent.success, silent.error) == (False, "Sage gave no answer: chose silence")
+        assert (await model.complete([{"role": "user", "content": "and now?"}])).content == "now I do"
+
+
+async def test_one_that_leaves_is_not_waited_for() -> None:
+    class Endless(ScriptedModel):
+        async def complete(self, *arguments: Any, **options: Any) -> LLMResponse:
+            leaving.set()
+            return await super().complete(*arguments, **options)
+
+    leaving = asyncio.Event()
+    async with running() as hub:
+        asking: asyncio.Task[LLMResponse]
+        async with seated(hub.url, "Sage", Endless(["too late"], delay=60)):
+            model = HubModel(hub.url, "Sage", limit=60)
+            asking = asyncio.create_task(model.complete([{"role": "user", "content": "x"}]))
+            await leaving.wait()
+        gone = await asking
+    assert gone.error == "Sage has left the room"
 
 
 async def test_an_answer_that_comes_in_one_read_with_the_acknowledgement_counts() -> None:
