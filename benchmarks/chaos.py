@@ -3,7 +3,8 @@
 Five clients talk through proxies that cut, delay, freeze, double and reorder; hubs are killed (-9), stopped and started
 again. A run that breaks a promise prints its seed: `--seed N --runs 1` plays it again. The exit code is 1 then.
 
-    python benchmarks/chaos.py [--log sqlite|nats] [--hubs 2] [--runs 200] [--seed 1] [--at-once 3] [--json]
+    python benchmarks/chaos.py [--log sqlite|nats|nats-cluster] [--hubs 2] [--runs 200] [--seed 1]
+        [--at-once 3] [--json]
 """
 
 import argparse
@@ -19,10 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.chaos.hubs import Networks, on_nats, on_sqlite
+from tests.chaos.hubs import Networks, on_nats, on_nats_cluster, on_sqlite
 from tests.chaos.run import Outcome, one_run
 
-LOGS: dict[str, tuple[Networks, int]] = {"sqlite": (on_sqlite, 1), "nats": (on_nats, 2)}
+LOGS: dict[str, tuple[Networks, int]] = {
+    "sqlite": (on_sqlite, 1),
+    "nats": (on_nats, 2),
+    "nats-cluster": (on_nats_cluster, 2),
+}
 """Logs by name, and how many hubs they are played with."""
 
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ from palaver.core.transcript import from_lines
 from palaver.hub.log import Log
 from palaver.hub.replaying import replay
 from palaver.hub.sqlite_log import SqliteLog
-from tests.nats_server import NatsServer, nats_server
+from tests.nats_server import NatsCluster, nats_cluster, nats_server
 from tests.processes import Program, hub_process
 
 ROOM: Final = "main"
@@ -69,10 +69,34 @@ class HubProcess:
         return list(from_lines(path.read_bytes().splitlines())) if path.exists() else []
 
 
+class Broker(Protocol):
+    """What keeps the log that hubs share; `start` after each `kill`."""
+
+    async def kill(self) -> None: ...
+
+    async def start(self) -> None: ...
+
+
+class OneOfThree:
+    """A cluster of which one server after the other is killed."""
+
+    def __init__(self, cluster: NatsCluster) -> None:
+        self._cluster, self._number = cluster, 0
+
+    async def kill(self) -> None:
+        """The next one."""
+        self._number = (self._number + 1) % 3
+        await self._cluster.servers[self._number].kill()
+
+    async def start(self) -> None:
+        """The one that was killed; it may still have to catch up when the next is."""
+        await self._cluster.start(self._number)
+
+
 class Network:
     """The hubs of one run and the log that they share; `open_log` opens that log for reading, once they have ended."""
 
-    def __init__(self, hubs: list[HubProcess], open_log: Callable[[], Log], broker: NatsServer | None = None) -> None:
+    def __init__(self, hubs: list[HubProcess], open_log: Callable[[], Log], broker: Broker | None = None) -> None:
         self.hubs, self._open_log, self.broker = hubs, open_log, broker
 
     async def truth(self) -> list[Message]:
@@ -106,11 +130,26 @@ async def on_sqlite(folder: Path, hubs: int) -> AsyncIterator[Network]:
 @asynccontextmanager
 async def on_nats(folder: Path, hubs: int) -> AsyncIterator[Network]:
     """Hubs that share a log on a nats-server of their own."""
-    async with nats_server(folder / "nats") as server:
-        names = [f"hub{number}" for number in range(1, hubs + 1)]
-        processes = [HubProcess(folder / name, (*FLAGS, "--log", server.url, "--hub-name", name)) for name in names]
-        try:
-            yield Network(processes, lambda: server.log("reckoner"), server)
-        finally:
-            for process in processes:
-                await process.kill()
+    async with nats_server(folder / "nats") as server, _sharing(folder, hubs, "--log", server.url) as processes:
+        yield Network(processes, lambda: server.log("reckoner"), server)
+
+
+@asynccontextmanager
+async def on_nats_cluster(folder: Path, hubs: int) -> AsyncIterator[Network]:
+    """Hubs that share a log on three nats-servers."""
+    async with (
+        nats_cluster(folder / "nats") as cluster,
+        _sharing(folder, hubs, "--log", cluster.url, "--log-replicas", "3") as processes,
+    ):
+        yield Network(processes, lambda: cluster.log("reckoner"), OneOfThree(cluster))
+
+
+@asynccontextmanager
+async def _sharing(folder: Path, hubs: int, *log: str) -> AsyncIterator[list[HubProcess]]:
+    names = [f"hub{number}" for number in range(1, hubs + 1)]
+    processes = [HubProcess(folder / name, (*FLAGS, *log, "--hub-name", name)) for name in names]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            await process.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 
 from palaver.core.state import encode_state
+from palaver.hub.nats_broker import Broker
+from palaver.hub.nats_follower import Follower, Followers
 from palaver.hub.nats_log import NatsLog
 from tests.hub.taken import Taken, entry
 from tests.hubs import Member, joined
 from tests.nats_server import NatsCluster, hub_on, nats_cluster, until
+from tests.processes import program
 
 pytestmark = pytest.mark.system
 
@@ -87,6 +91,21 @@ async def test_a_hub_that_starts_before_its_cluster_has_a_leader_waits_and_says_
         await cluster.kill()
 
 
+async def test_a_hub_that_waits_for_its_cluster_can_be_ended(tmp_path: Path) -> None:
+    cluster = NatsCluster(tmp_path)
+    try:
+        await cluster.start(0)
+        flags = ("--port", "0", "--data-dir", str(tmp_path / "data"), "--no-transcripts", "--log", cluster.url)
+        async with program("server.py", *flags) as server:
+            await server.until("waiting for up to 60 s")
+            server.signal(signal.SIGTERM)
+            assert await server.exit(30) == 0
+            assert "Traceback" not in server.output
+            assert "ws://" not in server.output
+    finally:
+        await cluster.kill()
+
+
 async def _replicas(log: NatsLog) -> tuple[int | None, ...]:
     """Of both streams."""
     found = [await log._broker.jetstream.stream_info(stream) for stream in ("palaver-log", "palaver-snapshots")]
@@ -118,6 +137,31 @@ async def test_a_server_that_is_gone_takes_the_consumers_that_it_had_with_it_onl
             assert [rooms[room].ids for room in silent] == [[number] for number in range(len(silent))]
         finally:
             await log.close()
+
+
+async def test_of_a_silent_server_all_consumers_are_made_elsewhere_at_the_quickest_ones_word() -> None:
+    async def ready() -> None: ...
+
+    followers = Followers(Broker([], "one", on_up=ready, on_down=lambda: None))
+    made = []
+    for number in range(30):
+        one = Follower(followers, "stream", "subject", 1, lambda number, message: None)
+        one.token, one.server = str(number), "abc"[number % 3]
+        one.pace = followers.register(one, one.token)
+        made.append(one)
+    assert [one.pace for one in made] == [1] * 10 + [5] * 20
+    followers.beats = 4
+    heard = made[1:3]  # one consumer of each of the servers b and c
+    for one in heard:
+        one.heard_at = 3
+    silent = {one.token for one in followers._silent()}
+    assert silent == {one.token for one in made if one.server == "a" or (one.pace == 1 and one.heard_at == 0)}
+    followers.beats = 15
+    for one in heard:
+        one.heard_at = 15
+    assert all(one.server == "a" or one.pace == 1 for one in followers._silent())
+    followers.beats = 16
+    assert len(followers._silent()) == 28
 
 
 def _server(log: NatsLog, room: str) -> str:
