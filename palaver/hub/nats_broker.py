@@ -203,6 +203,7 @@ class Broker:
             async with asyncio.timeout(PATIENCE):
                 await self.client.connect(server, **self._options(self._ended), **self._access.options(server))
         except (Error, OSError, TimeoutError, ConfigError) as error:
+            self._ended.set()
             await self._hang_up(self.client)
             told = explain(self._failure or error, self._access.shows(server))
             raise LogUnavailable(f"no log at {_plain(server)}: {told}") from error
@@ -212,6 +213,7 @@ class Broker:
             await self.ask(_as_coroutine(self._on_up()))
             await self.ask(self.client.flush())  # what we may not do has been said by then
         except BaseException as error:
+            self._ended.set()  # by us: the reason is not that the server hung up
             self._on_down()
             await self._hang_up(self.client)
             if isinstance(error, LogUnavailable):
