@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -34,17 +35,22 @@ def binary() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at present."""
+    """Ports that nobody listens on, below those that outgoing connections get: they must stay free through all lives."""
     with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(one.getsockname()[1]) for one in taken]
+        ports: list[int] = []
+        while len(ports) < count:
+            with suppress(OSError):
+                port = random.SystemRandom().randrange(10_000, 32_000)
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 class NatsServer:
     """One server on a port and a folder that stay the same through its lives; `config` is added to our example."""
 
-    def __init__(self, folder: Path, config: str = "", *, jetstream: bool = True) -> None:
-        (self.port,) = free_ports(1)
+    def __init__(self, folder: Path, config: str = "", *, jetstream: bool = True, port: int = 0) -> None:
+        self.port = port or free_ports(1)[0]
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = folder
         self._config = config
@@ -103,9 +109,10 @@ class NatsCluster:
     """Three servers as our example configures them; `urls` is what `--log` takes."""
 
     def __init__(self, folder: Path) -> None:
-        self.servers = [NatsServer(folder / name) for name in "abc"]
+        ports = free_ports(6)
+        self.servers = [NatsServer(folder / name, port=port) for name, port in zip("abc", ports[:3], strict=True)]
         self.url = ",".join(server.url for server in self.servers)
-        self._routes = free_ports(3)
+        self._routes = ports[3:]
         self._folder = folder
 
     async def start(self, number: int) -> None:
