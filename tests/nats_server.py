@@ -35,7 +35,7 @@ def binary() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that outgoing connections get: they must stay free through all lives."""
+    """Ports that nobody listens on, and no outgoing connection is given: they must stay free for further lives."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:

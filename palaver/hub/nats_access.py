@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WAYS: Final = "PALAVER_LOG_USER and PALAVER_LOG_PASSWORD, PALAVER_LOG_TOKEN, or --log-creds FILE"
 """What a server can be shown."""
+UNCERTIFIED: Final = "it asks for a certificate of ours: --log-tls-cert and --log-tls-key"
+UNTRUSTED: Final = "it does not trust our certificate (--log-tls-cert)"
 _JWT: Final = re.compile(r"-+BEGIN NATS USER JWT-+\s+(\S+)")
 _SEED: Final = re.compile(r"\bSU[A-Z2-7]{56}\b")
 
@@ -130,25 +132,30 @@ class Access:
         return {"user_credentials": RawCredentials("\n".join(lines))}
 
 
-def explain(error: BaseException, shows: str) -> str:
+def explain(error: BaseException, access: Access, url: str) -> str:
     """What was wrong when a server did not let us in, and what to do."""
     from nats.errors import SecureConnWantedError
 
-    text = words(error)
+    text, shows = words(error), access.shows(url)
     match error:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {error.verify_message}; --log-tls-ca FILE names whom to trust"
         case ssl.SSLError() if "CERTIFICATE_REQUIRED" in text:
-            return "it asks for a certificate of ours: --log-tls-cert and --log-tls-key"
+            return UNCERTIFIED
         case ssl.SSLError() if "ALERT_UNKNOWN_CA" in text or "ALERT_BAD_CERTIFICATE" in text:
-            return "it does not trust our certificate (--log-tls-cert)"
+            return UNTRUSTED
         case SecureConnWantedError():
             return "it speaks no TLS, which tls:// or --log-tls-… asks for; nothing was shown to it"
         case TimeoutError():
             return "it does not answer"
+    admits = f"it does not admit our {shows}" if shows else f"it asks who we are: set {WAYS}"
     if "authorization violation" in text.lower():
-        return f"it does not admit our {shows}" if shows else f"it asks who we are: set {WAYS}"
-    return text
+        return admits
+    if not isinstance(error, ConnectionResetError | BrokenPipeError):
+        return text
+    certified = UNTRUSTED if access.tls_cert else UNCERTIFIED
+    reasons = [certified, admits] if access.wants_tls(url) else [admits]
+    return f"it hung up before its reason was heard; perhaps {' or '.join(reasons)}"
 
 
 def words(error: BaseException) -> str:

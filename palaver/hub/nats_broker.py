@@ -202,10 +202,12 @@ class Broker:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.client.connect(server, **self._options(self._ended), **self._access.options(server))
+            if not self.client.is_connected:
+                raise ConnectionResetError
         except (Error, OSError, TimeoutError, ConfigError) as error:
             self._ended.set()
             await self._hang_up(self.client)
-            told = explain(self._failure or error, self._access.shows(server))
+            told = explain(self._failure or error, self._access, server)
             raise LogUnavailable(f"no log at {_plain(server)}: {told}") from error
         try:
             self._watch_reading()

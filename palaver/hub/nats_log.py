@@ -212,7 +212,8 @@ class NatsLog:
         try:
             await self._follow(room, tail)
         except LogUnavailable as error:
-            self._broker.lose(str(error))
+            if self._can_follow:  # else the connection is lost already, and the next one follows all rooms
+                self._broker.lose(str(error))
 
     async def _follow(self, room: str, tail: _Tail) -> Follower:
         def take(number: int, message: "Msg") -> None:

@@ -115,28 +115,39 @@ async def _replicas(log: NatsLog) -> tuple[int | None, ...]:
 async def test_a_server_that_is_gone_takes_the_consumers_that_it_had_with_it_only_for_seconds(tmp_path: Path) -> None:
     """A consumer lies on one server of the three: its silence, and that of all others there, is noticed."""
     async with nats_cluster(tmp_path / "nats") as cluster:
-        log = cluster.log("one")
+        first = cluster.log("first")
+        await first.open()
+        await first.close()
+        leader = await cluster.leader()
+        log = NatsLog(cluster.servers[leader].url, hub="one")
         await log.open()
         rooms = {f"room-{number}": Taken() for number in range(30)}
         try:
-            leader = await cluster.leader()
-            log._broker.servers = [cluster.servers[leader].url]
-            log._broker.lose("now by way of the leader")
-            await until(lambda: log._broker.is_up and log._broker._last == cluster.servers[leader].url, 30)
             for room, taken in rooms.items():
                 log.tail(room, 0, taken)
             await until(lambda: all(_server(log, room) for room in rooms), 30)
             gone = next(
-                name for name in "abc" if name != "abc"[leader] and name in {_server(log, room) for room in rooms}
+                name for name in "abc" if name != "abc"[leader] and name in {_server(log, one) for one in rooms}
             )
-            silent = [room for room in rooms if _server(log, room) == gone]
+            silent = {room: taken for room, taken in rooms.items() if _server(log, room) == gone}
             await cluster.servers["abc".index(gone)].kill()
-            for number, room in enumerate(silent):
-                log.append(entry(number, room))
-            await until(lambda: all(rooms[room].ids for room in silent), 40)
-            assert [rooms[room].ids for room in silent] == [[number] for number in range(len(silent))]
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(_say(log, room, taken) for room, taken in silent.items()))
         finally:
             await log.close()
+
+
+async def _say(log: NatsLog, room: str, taken: Taken) -> None:
+    """Hand an entry over until it has come back."""
+
+    def answered() -> int:
+        return len(taken.ids) + len(taken.turned_away)
+
+    handed = 0
+    while not taken.ids:
+        handed += 1
+        log.append(entry(handed, room))
+        await until(lambda handed=handed: answered() == handed, 60)  # type: ignore[misc]  # bound now
 
 
 async def test_of_a_silent_server_all_consumers_are_made_elsewhere_at_the_quickest_ones_word() -> None:
