@@ -1,6 +1,5 @@
 """The loop and collapse alarm: says when agents repeat themselves or each other. Thresholds are settings."""
 
-import zlib
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,12 +15,16 @@ DEFAULTS: Final[dict[str, Any]] = {
     "overlap": 0.8,
     "window": 6,
     "ping_pong": 12,
-    "compression": 0.2,
+    "novelty": 0.3,
     "pause": False,
 }
 """`overlap`: share of 3-grams that a message has in common with a recent one; `ping_pong`: messages that two agents
-exchange alone; `compression`: compressed over plain size of the last messages, below which they collapsed;
+exchange alone; `novelty`: share of different 3-grams among all of the last messages, below which they collapsed;
 `window`: messages looked back at; `pause`: silence the room on an alarm."""
+_ENOUGH: Final = 60
+"""3-grams: with fewer, nothing is said of novelty."""
+_LONGEST_WORD: Final = 10
+"""Characters, on average; text of longer ones has no words between spaces (Chinese, a key held down)."""
 
 
 def listen(state: RoomState, out: list[Effect], message: Message) -> None:
@@ -57,9 +60,12 @@ def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
             return f"{last.sender} repeats {whose}: {shared:.0%} of message {last.seq} stands in {earlier.seq}"
     if len(recent) >= ping_pong and len(pair := {message.sender for message in recent}) == 2:
         return f"{' and '.join(sorted(pair))} have exchanged {len(recent)} messages alone"
-    text = "\n".join([message.content[-LOOKED_AT:] for message in window]).encode()
-    if len(text) > 600 and (ratio := len(zlib.compress(text)) / len(text)) < float(settings["compression"]):
-        return f"the last {len(window)} messages say little new (they compress to {ratio:.0%})"
+    grams = [_grams(message.content) for message in window]
+    said = sum([count for _, count in grams])
+    if said >= _ENOUGH:
+        new = len(frozenset().union(*[different for different, _ in grams])) / said
+        if new < float(settings["novelty"]):
+            return f"the last {len(window)} messages say little new ({new:.0%} of their phrases are)"
     return ""
 
 
@@ -74,14 +80,21 @@ def _since_human(history: list[Message], most: int) -> list[Message]:
 
 
 def overlap(one: str, other: str) -> float:
-    """Share of the word 3-grams of `one` that `other` has too, 0..1; very short texts must be equal."""
-    first, second = _grams(one), _grams(other)
+    """Share of the word 3-grams of `one` that `other` has too, 0..1; very short texts must be equal.
+
+    Where words are not set apart by spaces, they are 3-grams of characters.
+    """
+    (first, _), (second, _) = _grams(one), _grams(other)
     if not first or not second:
         return 1.0 if one.split() == other.split() and len(one.split()) > 1 else 0.0
     return len(first & second) / len(first)
 
 
 @lru_cache(maxsize=256)  # each message is compared with the few before it
-def _grams(text: str) -> frozenset[tuple[str, str, str]]:
-    words = text[-LOOKED_AT:].casefold().split()
-    return frozenset(zip(words, words[1:], words[2:], strict=False))
+def _grams(text: str) -> tuple[frozenset[tuple[str, str, str]], int]:
+    """Different 3-grams, and how many there are in all."""
+    text = text[-LOOKED_AT:].casefold()
+    words = text.split()
+    if len(text) > _LONGEST_WORD * len(words):
+        words = list(text)
+    return frozenset(zip(words, words[1:], words[2:], strict=False)), max(len(words) - 2, 0)

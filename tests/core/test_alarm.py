@@ -68,7 +68,10 @@ def test_an_alarm_can_be_switched_off_and_set() -> None:
         (PROSE, ""),
         ((*PROSE[:3], PROSE[0]), "repeats"),
         (("yes", "yes", "yes", "yes"), ""),
-        (("ha ha ha " * 60, "ho ho ho " * 60, "hi hi hi " * 60), "compress"),
+        (("ha ha ha " * 60, "ho ho ho " * 60, "hi hi hi " * 60), "little new"),
+        (("!" * 90, "?" * 90, "." * 90), "little new"),
+        (("河流在几个世纪中改变河床留下湖泊", "我的祖母每逢星期五在泥炉里烤面包", "七艘船今晨升起黄旗离开了港口"), ""),
+        (("河流在几个世纪中改变河床", "我的祖母在泥炉里烤面包", "河流在几个世纪中改变河床啊"), "repeats"),
         ((LINE,), ""),
     ],
 )
@@ -82,6 +85,14 @@ def test_ping_pong_is_two_alone_for_too_long() -> None:
     history = [message(seq, ("Ada", "Bob")[seq % 2], PROSE[seq % 6] + f" {seq}" * 9) for seq in range(1, 13)]
     assert "have exchanged 12 messages" in diagnose(history, {**DEFAULTS, "overlap": 2.0})
     assert diagnose([*history[:6], message(6, "Mod", "and?"), *history[6:]], {**DEFAULTS, "overlap": 2.0}) == ""
+
+
+def test_talk_is_called_new_also_where_six_long_messages_are_of_one_subject() -> None:
+    text = " ".join(PROSE)
+    words = text.split()
+    history = [message(seq, f"Bot {seq}", " ".join(words[seq:] + words[: seq * 3])) for seq in range(1, 7)]
+    assert "little new" not in diagnose(history, {**DEFAULTS, "overlap": 2.0, "novelty": 0.1})
+    assert "little new" in diagnose(history, {**DEFAULTS, "overlap": 2.0})
 
 
 def test_overlap_is_the_share_of_the_ones_phrases_that_the_other_has() -> None:
