@@ -23,6 +23,15 @@ def test_one_engine_gets_all_cores_and_three_a_third_each(tmp_path: Path) -> Non
     one.close()
 
 
+@pytest.mark.parametrize(("parameters", "used"), [(1_363_360, 1), (15_000_000, 1), (40_000_000, 4), (10**9, 12)])
+def test_a_small_model_gets_no_more_threads_than_it_can_use(tmp_path: Path, parameters: int, used: int) -> None:
+    cores = Cores(folder=tmp_path, parameters=parameters)
+    assert cores.open() == used
+    cores.close()
+    cores = Cores(3, folder=tmp_path, parameters=parameters)
+    assert cores.open() == 3
+
+
 def test_threads_that_were_asked_for_are_kept(tmp_path: Path) -> None:
     cores = Cores(3, folder=tmp_path)
     assert cores.open() == 3
