@@ -32,7 +32,7 @@ def decide(state: RoomState, out: list[Effect]) -> None:
     floor = state.floor
     if floor.paused or state.ended or not state.records:
         return
-    policy = POLICIES[floor.policy]
+    policy = policy_of(state)
     for _ in range(64):  # those who raised a hand come one after another; it never needs more
         if floor.grants and not policy.concurrent:
             return

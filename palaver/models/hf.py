@@ -46,8 +46,7 @@ class LocalWeights:
     ) -> None:
         device = loaded.place.device
         self.loaded = loaded
-        parameters = sum(one.numel() for one in loaded.model.parameters())
-        self.cores = Cores(threads, parameters=parameters) if device.type == "cpu" else None
+        self.cores = Cores(threads, parameters=loaded.parameters) if device.type == "cpu" else None
         if self.cores is not None:
             used = self.cores.open()
             logger.info("%s computes with %d of %d cores (--threads)", loaded.name, used, usable_cores())

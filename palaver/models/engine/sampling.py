@@ -29,10 +29,14 @@ class Sampling:
         return self.temperature <= 0
 
     @property
+    def is_narrowed(self) -> bool:
+        """Drawn from a part of the vocabulary only."""
+        return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
+    @property
     def is_plain(self) -> bool:
         """Drawn from the whole vocabulary as the model has it, at some temperature."""
-        filtered = self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.repetition_penalty != 1.0
-        return not self.is_greedy and not filtered
+        return not self.is_greedy and not self.is_narrowed and self.repetition_penalty == 1.0
 
 
 class Sampler:
@@ -60,7 +64,7 @@ class Sampler:
         if sampling.is_greedy:
             return logits.argmax()
         uniform = self.uniform()
-        if sampling.top_k <= 0 and sampling.top_p >= 1 and sampling.min_p <= 0:
+        if not sampling.is_narrowed:
             return _pick(torch.softmax(logits / sampling.temperature, -1), uniform)
         values, tokens = _candidates(logits / sampling.temperature, sampling)
         return tokens[_pick(torch.softmax(values, -1), uniform)]
