@@ -1,9 +1,14 @@
-"""What a rule wants done: `Room.apply` returns these, a hub performs them."""
+"""What a rule wants done: `room.apply` returns these, a hub performs them.
+
+What nearly every entry brings about is only said here and made into a frame by the hub that sends it: a room that is
+made again from its log sends nothing.
+"""
 
 import msgspec
 
 from palaver.core.message import Message
 from palaver.core.protocol import Close, HubFrame
+from palaver.core.state import Grant
 
 
 class Publish(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +35,21 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
     session: str
     frame: HubFrame
+
+
+class Acknowledge(msgspec.Struct, frozen=True, gc=False):
+    """A session's words are durable; `seq` is 0 while they wait: see `notices.ack`."""
+
+    session: str
+    id: str
+    seq: int
+
+
+class Entrust(msgspec.Struct, frozen=True, gc=False):
+    """A session has the floor: see `floor.grant_frame`."""
+
+    session: str
+    grant: Grant
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):
@@ -65,4 +85,6 @@ class FloorChanged(msgspec.Struct, frozen=True, gc=False):
     """The floor is not as it was: tell everybody, once for all changes that are made together."""
 
 
-Effect = Publish | Rewrite | Announce | Reply | Admit | Disconnect | Silence | Hearing | FloorChanged
+Effect = (
+    Publish | Rewrite | Announce | Reply | Acknowledge | Entrust | Admit | Disconnect | Silence | Hearing | FloorChanged
+)

@@ -6,7 +6,7 @@ policy, a spent budget) bumps the epoch and revokes in the same step, so nothing
 
 from typing import Final
 
-from palaver.core.effects import Announce, Effect, FloorChanged, Reply, Silence
+from palaver.core.effects import Announce, Effect, Entrust, FloorChanged, Reply, Silence
 from palaver.core.message import AGENTS, Message, key_of, timestamp
 from palaver.core.notices import notice
 from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_left
@@ -115,7 +115,7 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
     state.decisions[given.turn] = reason
     while len(state.decisions) > KEPT_DECISIONS:
         del state.decisions[next(iter(state.decisions))]
-    out.append(Reply(member.session, grant_frame(state, given)))
+    out.append(Entrust(member.session, given))
     out.append(FloorChanged())
     return True
 

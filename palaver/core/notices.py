@@ -10,8 +10,8 @@ Change = Literal["joined", "left", "away", "loading", "ready"]
 Level = Literal["info", "warning", "error"]
 
 
-def ack(state: RoomState, ident: str, seq: int | None = None) -> Ack:
-    """A message is durable under `seq`."""
+def ack(state: RoomState, ident: str, seq: int) -> Ack:
+    """Words are durable: under `seq`, or 0 while they are held or sealed."""
     return Ack(room=state.name, timestamp=timestamp(state.now), id=ident, seq=seq or None)
 
 

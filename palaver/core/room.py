@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from palaver.core import budgets, due, floor, forks, notices, seats, speaking, steering
-from palaver.core.effects import Announce, Effect, FloorChanged, Reply
+from palaver.core.effects import Acknowledge, Announce, Effect, FloorChanged, Reply
 from palaver.core.entry import Elapsed, Entry, Forked, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import AGENTS, key_of, timestamp
 from palaver.core.protocol import Ack, Cancelled, Command, FloorRequest, Nack, Pass, Say, Status
@@ -45,7 +45,7 @@ def refuses(state: RoomState, entry: Entry) -> Nack | None:
 
 def _say(state: RoomState, entry: Entry, frame: Say, out: list[Effect]) -> None:
     if frame.id and (seq := state.seen.get(f"{entry.session}/{frame.id}")) is not None:
-        out.append(Reply(entry.session, notices.ack(state, frame.id, seq)))
+        out.append(Acknowledge(entry.session, frame.id, seq))
         return
     nack = _refuse_say(state, entry, frame)
     if nack is not None:

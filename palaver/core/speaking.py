@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Final
 
 from palaver.core import alarm, budgets, floor, notices
-from palaver.core.effects import Announce, Effect, Publish, Reply
+from palaver.core.effects import Acknowledge, Announce, Effect, Publish
 from palaver.core.mentions import mentioned
 from palaver.core.message import AGENTS, Message, key_of, timestamp
 from palaver.core.state import Grant, Held, RoomState
@@ -62,7 +62,7 @@ def remember(state: RoomState, words: Held, seq: int, out: list[Effect]) -> None
     if not words.id:
         return
     mark(state, words.session, words.id, seq)
-    out.append(Reply(words.session, notices.ack(state, words.id, seq)))
+    out.append(Acknowledge(words.session, words.id, seq))
 
 
 def mark(state: RoomState, session: str, ident: str, seq: int) -> None:

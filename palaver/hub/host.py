@@ -13,10 +13,12 @@ from palaver import tracing
 from palaver.core import floor, seats, views
 from palaver.core import room as rules
 from palaver.core.effects import (
+    Acknowledge,
     Admit,
     Announce,
     Disconnect,
     Effect,
+    Entrust,
     FloorChanged,
     Hearing,
     Publish,
@@ -26,7 +28,7 @@ from palaver.core.effects import (
 )
 from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, Joined, Left, Logged
 from palaver.core.message import Message, Role, key_of, timestamp
-from palaver.core.notices import nack
+from palaver.core.notices import ack, nack
 from palaver.core.protocol import (
     Ack,
     Close,
@@ -283,8 +285,14 @@ class RoomHost:
                     self.outbox.reply(session, frame)
                     if isinstance(frame, Nack):
                         self._metrics.nack(frame.code)
+            case Acknowledge(session=ident):
+                if (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.reply(session, ack(self.state, effect.id, effect.seq))
             case FloorChanged():
                 self._floor_changed = True
+            case Entrust(ident, given):
+                if (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.reply(session, floor.grant_frame(self.state, given))
             case Announce(frame, moderators=True):
                 self.outbox.moderators(frame)
                 if isinstance(frame, Event) and frame.kind == "cancelled":

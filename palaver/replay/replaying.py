@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from palaver.core import floor, views
 from palaver.core import room as rules
-from palaver.core import views
-from palaver.core.effects import Admit, Announce, Effect, Publish, Reply, Rewrite
+from palaver.core.effects import Admit, Announce, Effect, Entrust, Publish, Reply, Rewrite
 from palaver.core.entry import Entry, Joined
 from palaver.core.errors import PalaverError
 from palaver.core.message import AGENTS, Message, key_of, timestamp
@@ -151,6 +151,8 @@ class _Replay:
                 self._to_all(frame)
             case Reply(session, frame) if session in self._onlookers:
                 self._onlookers[session].deliver(frame)
+            case Entrust(session, given) if session in self._onlookers:
+                self._onlookers[session].deliver(floor.grant_frame(self._state, given))
             case Admit(session) if entry.role in AGENTS:
                 self._admit(session, entry)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palaver.core import due, floor, room, views
-from palaver.core.effects import Announce, Effect, Publish, Reply
+from palaver.core.effects import Acknowledge, Announce, Effect, Publish, Reply
 from palaver.core.entry import Entry, decode_entry, encode_entry
 from palaver.core.errors import ProtocolError
 from palaver.core.message import AGENTS
@@ -17,6 +17,7 @@ from palaver.core.protocol import Ack, Command, Nack, Say
 from palaver.core.state import RoomState, decode_state, encode_state
 from tests.core.crowd import carry_out, seated
 from tests.core.random_logs import START, Step, logs, wild_entries
+from tests.core.world import replied
 
 relaxed = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
@@ -66,7 +67,7 @@ def test_numbers_have_no_gap_and_an_id_is_said_once(steps: list[Step]) -> None:
             if isinstance(effect, Publish):
                 seqs.append(effect.message.seq)
         if isinstance(entry.frame, Say) and entry.frame.id:
-            acked = [e.frame for e in effects if isinstance(e, Reply) and isinstance(e.frame, Ack)]
+            acked = [e for e in effects if isinstance(e, Acknowledge)]
             own = [e for e in effects if isinstance(e, Publish) and e.message.id == entry.frame.id and acked]
             said += [(entry.session, entry.frame.id) for _ in own]
     assert seqs == list(range(1, len(seqs) + 1))
@@ -80,14 +81,9 @@ def test_every_message_and_command_of_a_member_is_answered(steps: list[Step]) ->
     state = seated()
     for entry, effects in carry_out(state, steps):
         if isinstance(entry.frame, Say | Command):
-            answers = [
-                effect.frame
-                for effect in effects
-                if isinstance(effect, Reply)
-                and isinstance(effect.frame, Ack | Nack)
-                and effect.session == entry.session
-                and effect.frame.id == entry.frame.id
-            ]
+            own = [effect for effect in effects if isinstance(effect, Reply | Acknowledge)]
+            frames = replied([effect for effect in own if effect.session == entry.session])
+            answers = [frame for frame in frames if isinstance(frame, Ack | Nack) and frame.id == entry.frame.id]
             if entry.frame.id or isinstance(entry.frame, Command):
                 assert answers, entry
 

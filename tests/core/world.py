@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from palaver.core import room
+from palaver.core import floor, notices, room
 from palaver.core.due import deadlines
-from palaver.core.effects import Announce, Disconnect, Effect, Publish, Reply
+from palaver.core.effects import Acknowledge, Announce, Disconnect, Effect, Entrust, Publish, Reply
 from palaver.core.entry import Elapsed, Entry, HubStarted, Joined, Left, Logged
 from palaver.core.message import AGENTS, Message, Role, key_of
 from palaver.core.protocol import Ack, Cancelled, Command, Event, FloorRequest, HubFrame, Nack, Pass, Say, Status
@@ -80,9 +80,9 @@ class World:
         """Give a command; its answer comes back."""
         ident = ident if ident is not None else f"c{len(self.log)}"
         answer = [
-            effect.frame
-            for effect in self.put(by, Command(id=ident, text=text))
-            if isinstance(effect, Reply) and isinstance(effect.frame, Ack | Nack) and effect.frame.id == ident
+            frame
+            for frame in replied(self.put(by, Command(id=ident, text=text)))
+            if isinstance(frame, Ack | Nack) and frame.id == ident
         ]
         return answer[-1]
 
@@ -163,8 +163,16 @@ def announced(effects: list[Effect]) -> Iterator[HubFrame]:
 
 
 def replied(effects: list[Effect]) -> Iterator[HubFrame]:
-    """Frames for one."""
-    return (effect.frame for effect in effects if isinstance(effect, Reply))
+    """Frames for one, those included that a hub makes; they are of no room and no time."""
+    nowhere = RoomState(name="")
+    for effect in effects:
+        match effect:
+            case Reply(_, frame):
+                yield frame
+            case Acknowledge(_, ident, seq):
+                yield notices.ack(nowhere, ident, seq)
+            case Entrust(_, given):
+                yield floor.grant_frame(nowhere, given)
 
 
 def published(effects: list[Effect]) -> list[Message]:
