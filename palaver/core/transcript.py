@@ -49,5 +49,5 @@ def markdown_of(message: Message) -> str:
     """One message for reading; its text is quoted, so that it cannot pretend to be another's."""
     aside = f" (to {message.to})" if message.to else ""
     text = f"*redacted: {message.redacted}*" if message.redacted is not None else message.content
-    quoted = "\n".join(f"> {line}" for line in text.splitlines() or [""])
-    return f"**{message.sender}**{aside} · {message.timestamp} · {message.seq}\n\n{quoted}\n\n"
+    quoted = "\n> ".join(text.splitlines())
+    return f"**{message.sender}**{aside} · {message.timestamp} · {message.seq}\n\n> {quoted}\n\n"

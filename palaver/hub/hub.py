@@ -75,6 +75,8 @@ class Hub:
         self.limits = limits or Limits()
         self.rooms: dict[str, RoomHost] = {}
         self._log = log
+        self.has_room = log.has_room
+        """Whether the log has no more to do than it should."""
         self._archive = archive
         self._transcripts = transcripts
         self._clock = clock
@@ -251,10 +253,6 @@ class Hub:
             told = Error(room=session.room, timestamp=timestamp(self._time()), code="rate_limited", reason=reason)
             host.outbox.reply(session, told)
         return False
-
-    def has_room(self) -> bool:
-        """Whether the log has no more to do than it should."""
-        return self._log.has_room()
 
     async def flow(self) -> None:
         """Wait while the log has more to do than it should: what a reader awaits before it reads on."""

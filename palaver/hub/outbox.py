@@ -8,36 +8,35 @@ is set aside (`Session.behind`) and caught up from the archive when it reads aga
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import accumulate
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from palaver.core.message import Message
 from palaver.core.protocol import HubFrame, encode
 from palaver.hub.legacy import rendered
 from palaver.hub.recent import Pass, Recent
 from palaver.hub.session import DELTA, MESSAGE, NOTICE, SOFT, Session, wire
+from palaver.hub.sheet import Sheet, sheet_of
 
 WINDOW: Final = 0.02
 """Seconds that streamed text may wait for company; a message never waits."""
 
 
-class _Private(NamedTuple):
-    """A frame for one session: how many common frames go before it, its kind, its bytes."""
-
-    place: int
-    kind: int
-    data: bytes
+_Private = tuple[int, int, bytes]
+"""A frame for one session: how many common frames go before it, its kind, its bytes."""
 
 
 class _Common:
-    """The common frames of one pass, joined once for each kind of view."""
+    """The common frames of one pass, joined once for each kind of view. To be closed."""
 
-    def __init__(self, frames: list[tuple[int, bytes]]) -> None:
+    def __init__(self, frames: list[tuple[int, bytes]], readers: int) -> None:
         self._frames = frames
+        self._readers = readers
         self._kinds = 0
         for kind, _ in frames:
             self._kinds |= kind
         self._joined: dict[int, bytes] = {}
         self._ends: dict[int, list[int]] = {}
+        self._sheets: dict[int, Sheet | None] = {}
 
     def seen_by(self, view: int) -> bytes:
         """All that this view shows."""
@@ -45,6 +44,19 @@ class _Common:
         if view not in self._joined:
             self._joined[view] = b"".join([data for kind, data in self._frames if kind & view])
         return self._joined[view]
+
+    def sheet(self, view: int) -> Sheet | None:
+        """The same laid out for many, where that is worth it."""
+        view &= self._kinds
+        if view not in self._sheets:
+            self._sheets[view] = sheet_of(self.seen_by(view), self._readers)
+        return self._sheets[view]
+
+    def close(self) -> None:
+        """Give back the sheets."""
+        for sheet in self._sheets.values():
+            if sheet is not None:
+                sheet.close()
 
     def mixed_with(self, own: Iterable[_Private], view: int) -> list[bytes | memoryview]:
         """The same with a session's own frames in their places, in parts."""
@@ -146,7 +158,8 @@ class Outbox:
 
     def reply(self, session: Session, frame: HubFrame) -> None:
         """A frame for one, in its place among the common ones."""
-        self._some((session,), NOTICE, frame)
+        self._one(session, NOTICE, rendered(frame, session) if session.legacy else encode(frame))
+        self._schedule()
 
     def delta(self, turn: int, frame: HubFrame) -> None:
         """Streamed text; it waits up to 20 ms for more of its kind."""
@@ -164,21 +177,19 @@ class Outbox:
 
     def _everybody(self, kind: int, frame: HubFrame, data: bytes) -> None:
         for session in self._legacy:
-            if (body := rendered(frame, session)) is not None:
-                self._private.setdefault(session, []).append(_Private(len(self._common), kind, wire(body)))
+            self._one(session, kind, rendered(frame, session))
         self._common.append((kind, data))
         self._schedule()
 
     def _some(self, sessions: Iterable[Session], kind: int, frame: HubFrame) -> None:
-        data = wire(encode(frame))
+        data = encode(frame)
         for session in sessions:
-            own: bytes | None = data
-            if session.legacy:
-                body = rendered(frame, session)
-                own = wire(body) if body is not None else None
-            if own is not None:
-                self._private.setdefault(session, []).append(_Private(len(self._common), kind, own))
+            self._one(session, kind, rendered(frame, session) if session.legacy else data)
         self._schedule()
+
+    def _one(self, session: Session, kind: int, body: bytes | None) -> None:
+        if body is not None:
+            self._private.setdefault(session, []).append((len(self._common), kind, wire(body)))
 
     # --- what goes out -------------------------------------------------------------------------------------------
 
@@ -204,31 +215,30 @@ class Outbox:
         private, self._private = self._private, {}
         if not common and not private:
             return
-        shared = _Common(common)
+        shared = _Common(common, len(self.sessions))
         written = size = 0
         for session in list(self.sessions.values()):
-            if session.waiting > SOFT and not session.behind:  # what waits from earlier passes, not from this one
+            waiting = session.waiting
+            if waiting > SOFT and not session.behind:  # what waits from earlier passes, not from this one
                 session.behind = True
                 self._on_behind(session)
-            own = private.get(session) if private else None
-            if own is None and not session.behind and not session.legacy:
-                data = shared.seen_by(session.view)
-                if data:
-                    session.write(data)
-                    written += 1
-                    size += len(data)
-            elif own is not None:
-                size += self._write_mixed(session, own, shared)
+            if session in private:
+                size += self._write_mixed(session, private[session], shared)
                 written += 1
+            elif not session.behind and not session.legacy and (data := shared.seen_by(session.view)):
+                session.write(data, None if waiting or session.descriptor < 0 else shared.sheet(session.view))
+                written += 1
+                size += len(data)
             if not session.behind:
                 session.delivered = self._last_seq
+        shared.close()
         self._keep(shared)
         self._on_flush(written * len(common), size)
 
     def _write_mixed(self, session: Session, own: list[_Private], shared: _Common) -> int:
         """Own and common frames in order. One that is behind gets neither common frames nor messages."""
         view = session.view & ~MESSAGE if session.behind else session.view
-        own = [frame for frame in own if frame.kind & (view | NOTICE)]
+        own = [frame for frame in own if frame[1] & (view | NOTICE)]
         parts: list[bytes | memoryview] = [data for _, _, data in own]
         if not session.behind and not session.legacy:
             parts = shared.mixed_with(own, view)

@@ -188,18 +188,16 @@ class Door:
 class _Reader:
     """Takes the frames of one connection that need no task."""
 
-    __slots__ = ("_connection", "_door", "_host", "_session")
+    __slots__ = ("_connection", "_door", "_host", "_session", "has_room")
 
     def __init__(self, door: Door, host: RoomHost, session: Session, connection: Connection) -> None:
         self._door, self._host, self._session, self._connection = door, host, session, connection
+        self.has_room = door.hub.has_room
 
     def take(self, raw: bytes) -> bool:
         if self._session.closed is not None:  # sent away; what it still says while it hangs up is not heard
             return True
         return self._door.hub.receive(self._host, self._session, raw) is None
-
-    def has_room(self) -> bool:
-        return self._door.hub.has_room()
 
     def on_full(self) -> None:
         self._door.own(self._read_on())

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from palaver.core.message import Role
 from palaver.core.protocol import Close
 from palaver.hub.limits import Bucket
+from palaver.hub.sheet import Sheet
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Session:
         "connection",
         "deaf",
         "delivered",
+        "descriptor",
         "expires",
         "ident",
         "legacy",
@@ -104,6 +106,8 @@ class Session:
         self.stuck_sweeps = 0
         self.stuck_size = 0
         self.quiet_sweeps = 0
+        self.descriptor = -1
+        """The socket's, where bytes may be put into it as they are: there is one, and no TLS between."""
         self.on_end: Callable[[Close, str], None] = lambda code, reason: None
         """Closes the connection properly, without waiting."""
 
@@ -112,12 +116,18 @@ class Session:
         """Bytes written but not yet taken by the kernel."""
         return self.transport.get_write_buffer_size()
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes over to the transport, unless the connection is ending."""
+    def write(self, data: bytes, sheet: Sheet | None = None) -> None:
+        """Hand bytes over to the transport, unless the connection is ending.
+
+        With a sheet of them they go to the socket's descriptor: only where there is one and nothing waits.
+        """
         if self.closed is not None or self.lost:
             return
         try:
-            self.transport.write(data)
+            if sheet is None or self.transport.is_closing():
+                self.transport.write(data)
+            elif (sent := sheet.send(self.descriptor)) < len(data):
+                self.transport.write(data[sent:])
         except RuntimeError:  # asyncio refuses after write_eof: a closing handshake is under way
             self.lost = True
         self.quiet_sweeps = 0
@@ -137,6 +147,8 @@ class Session:
         connection = self.transport.get_extra_info("socket")
         if connection is None:
             return
+        if self.transport.get_extra_info("sslcontext") is None:
+            self.descriptor = connection.fileno()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER // 2)  # Linux doubles it
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)

@@ -41,19 +41,22 @@ Lines = list[tuple[int, bytes]]
 class Job:
     """What is to be done with the file: entries, published messages and snapshots to write, or a question."""
 
-    __slots__ = ("checkpoint", "entries", "published", "question", "reply", "snapshots")
+    __slots__ = ("checkpoint", "entries", "published", "question", "reply", "size", "snapshots")
 
     def __init__(
         self,
         entries: list[Entry],
         published: dict[str, Lines],
         *,
+        size: int = 0,
         snapshots: dict[str, bytes] | None = None,
         checkpoint: bool = False,
         question: Callable[[sqlite3.Connection], Any] | None = None,
         reply: Callable[[Any, Exception | None], None] | None = None,
     ) -> None:
         self.entries = entries
+        self.size = size
+        """Characters of text in the entries."""
         self.published = published
         self.snapshots = snapshots or {}
         self.checkpoint = checkpoint
@@ -67,23 +70,21 @@ class Job:
 
 
 class Outcome:
-    """What became of the entries of one commit."""
+    """What became of the entries of one commit: by room, each with its position in the log if there is no error."""
 
-    __slots__ = ("entries", "error", "positions", "seconds")
+    __slots__ = ("count", "error", "rooms", "seconds", "size")
 
-    def __init__(self, entries: list[Entry]) -> None:
-        self.entries = entries
-        self.positions: list[int] = []
+    def __init__(self, jobs: list[Job], position: int) -> None:
+        entries = [entry for job in jobs for entry in job.entries]
+        self.count, self.size = len(entries), sum([job.size for job in jobs])
+        self.rooms: dict[str, list[tuple[int, Entry]]] = {}
         self.error = ""
         self.seconds = 0.0
-
-    def by_room(self) -> dict[str, list[tuple[int, Entry]]]:
-        """Entries by room, each with its position (0 where the commit failed)."""
-        rooms: dict[str, list[tuple[int, Entry]]] = {}
-        positions = self.positions or [0] * len(self.entries)
-        for position, entry in zip(positions, self.entries, strict=True):
-            rooms.setdefault(entry.room, []).append((position, entry))
-        return rooms
+        for number, entry in enumerate(entries, position + 1):
+            if entry.room in self.rooms:
+                self.rooms[entry.room].append((number, entry))
+            else:
+                self.rooms[entry.room] = [(number, entry)]
 
 
 class SqliteFile:
@@ -115,24 +116,26 @@ class SqliteFile:
 
     def commit(self, jobs: list[Job]) -> Outcome:
         """Write all of it in one transaction. An error is part of the outcome: then nothing of it is durable."""
-        outcome = Outcome([entry for job in jobs for entry in job.entries])
-        start, before, rooms = time.perf_counter(), self._position, len(self._rooms)
+        outcome = Outcome(jobs, self._position)
+        start, rooms = time.perf_counter(), len(self._rooms)
         try:
             self._database.execute("BEGIN")
-            outcome.positions = self._write_entries(outcome.entries)
+            for room, positioned in outcome.rooms.items():
+                self._insert("entries", room, [(position, encode_entry(entry)) for position, entry in positioned])
             for published in [*self._unwritten, *(job.published for job in jobs)]:
                 self._write_published(published)
             for job in jobs:
                 for room, state in job.snapshots.items():
                     self._write_snapshot(room, state)
             self._database.execute("COMMIT")
+            self._position += outcome.count
             self._unwritten = []
             if self._failing:
                 self._failing = ""
                 logger.info("log: written again")
         except Exception as error:  # whatever it was: nothing is durable, and who waits must be told
             self._complain(error)
-            outcome.error, outcome.positions, self._position = str(error), [], before
+            outcome.error = str(error)
             self._roll_back(rooms)
             self._unwritten += [job.published for job in jobs if job.published]
         outcome.seconds = time.perf_counter() - start
@@ -150,16 +153,6 @@ class SqliteFile:
             self._database.execute("ROLLBACK")
         self._rooms = dict(list(self._rooms.items())[:rooms])  # the later ones were made by what was taken back
         self._last = {}
-
-    def _write_entries(self, entries: list[Entry]) -> list[int]:
-        positions = list(range(self._position + 1, self._position + 1 + len(entries)))
-        blocks: dict[str, Lines] = {}
-        for position, entry in zip(positions, entries, strict=True):
-            blocks.setdefault(entry.room, []).append((position, encode_entry(entry)))
-        for room, lines in blocks.items():
-            self._insert("entries", room, lines)
-        self._position += len(entries)
-        return positions
 
     def _write_published(self, published: dict[str, Lines]) -> None:
         for room, lines in published.items():

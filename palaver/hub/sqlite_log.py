@@ -36,7 +36,7 @@ MOST_WAITING: Final = 2048
 """Entries handed over but not yet durable, above which readers are asked to wait. What is let in at once comes out at
 once, to every member: with 8,192 one pass held more than a member may have waiting, all were set aside, and a hub that
 was offered 48,000 messages a second for 3 s did not recover."""
-MOST_BYTES: Final = 512 * 1024
+MOST_SIZE: Final = 512 * 1024
 """The same in characters of text."""
 IDLE_FLUSH: Final = 0.5
 """Seconds that published messages may wait for a commit: one block for many. A crash loses none, they are made again
@@ -76,11 +76,12 @@ class SqliteLog:
         """Jobs that the thread has not dealt with yet; while there are any, the file is its own."""
         self._slow_until = 0.0
         self._handed: list[Entry] = []
+        self._handed_size = 0
         self._published: dict[str, Lines] = {}
         self._snapshots: dict[str, bytes] = {}
         self._flushing = False
         self._waiting = 0
-        self._waiting_bytes = 0
+        self._waiting_size = 0
         self._unrecorded = 0
         self._recording_due = False
         self._recording: asyncio.TimerHandle | None = None
@@ -131,8 +132,11 @@ class SqliteLog:
         """Hand an entry over; all of one pass of the loop are committed together."""
         self._handed.append(entry)
         self._waiting += 1
-        self._waiting_bytes += _size(entry)
-        if self._waiting >= MOST_WAITING or self._waiting_bytes >= MOST_BYTES:
+        if isinstance(entry.frame, Say):
+            size = len(entry.frame.content)
+            self._handed_size += size
+            self._waiting_size += size
+        if self._waiting >= MOST_WAITING or self._waiting_size >= MOST_SIZE:
             self._room_made.clear()
         self._schedule()
 
@@ -177,8 +181,8 @@ class SqliteLog:
         self._pass_on(outcome)
 
     def _gathered(self, *, published: bool) -> Job:
-        job = Job(self._handed, {}, snapshots=self._snapshots)
-        self._handed, self._snapshots = [], {}
+        job = Job(self._handed, {}, size=self._handed_size, snapshots=self._snapshots)
+        self._handed, self._handed_size, self._snapshots = [], 0, {}
         if published:
             job.published, self._published, self._unrecorded, self._recording_due = self._published, {}, 0, False
             if self._recording is not None:
@@ -225,13 +229,13 @@ class SqliteLog:
             self._pass_on(outcome)
 
     def _pass_on(self, outcome: Outcome) -> None:
-        self._waiting -= len(outcome.entries)
-        self._waiting_bytes -= sum(map(_size, outcome.entries))
-        if outcome.entries:
+        self._waiting -= outcome.count
+        self._waiting_size -= outcome.size
+        if outcome.count:
             if self._syncer is not None:
                 self._syncer.mark()
-            self._on_commit(outcome.seconds, len(outcome.entries))
-        for room, positioned in outcome.by_room().items():
+            self._on_commit(outcome.seconds, outcome.count)
+        for room, positioned in outcome.rooms.items():
             listener = self._tails.get(room)
             if listener is None:
                 continue
@@ -239,7 +243,7 @@ class SqliteLog:
                 listener.refused([entry for _, entry in positioned], outcome.error)
             else:
                 listener.take(positioned)
-        if self._waiting < MOST_WAITING // 2 and self._waiting_bytes < MOST_BYTES // 2:
+        if self._waiting < MOST_WAITING // 2 and self._waiting_size < MOST_SIZE // 2:
             self._room_made.set()
 
     async def read(self, room: str, after: int, limit: int = 10_000) -> Sequence[tuple[int, Entry]]:
@@ -350,8 +354,3 @@ class _Entries(Sequence[tuple[int, Entry]]):
         except ProtocolError as error:
             damage = ValueError(f"entry {position} of room {self._room!r} is damaged: {error}")
             raise LogUnavailable(f"log: {self._told(damage)}") from error
-
-
-def _size(entry: Entry) -> int:
-    """Characters of an entry's text, where it has any."""
-    return len(entry.frame.content) if isinstance(entry.frame, Say) else 0

@@ -39,7 +39,7 @@ class Writer(threading.Thread):
             running = len(work) == len(jobs)
             writing = [job for job in work if job.writes]
             outcome = self._file.commit(writing) if writing else None
-            if outcome is not None and outcome.entries:
+            if outcome is not None and outcome.count:
                 self._done(outcome, 0)
             for job in work:
                 self._file.answer(job)

@@ -166,19 +166,19 @@ async def test_with_fsync_always_the_thread_moves_it(tmp_path: Path, monkeypatch
 async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = SqliteFile._write_entries
+    real = SqliteFile._insert
 
-    def full(self: SqliteFile, entries: list[Entry]) -> list[int]:
+    def full(self: SqliteFile, table: str, room: str, lines: sqlite_file.Lines) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     async with opened(tmp_path) as (log, taken):
         log.append(entry(0))
         await taken.until_answered(1)
-        monkeypatch.setattr(SqliteFile, "_write_entries", full)
+        monkeypatch.setattr(SqliteFile, "_insert", full)
         log.append(entry(1))
         log.record("main", [(1, b"{}")])
         await taken.until_answered(2)
-        monkeypatch.setattr(SqliteFile, "_write_entries", real)
+        monkeypatch.setattr(SqliteFile, "_insert", real)
         log.append(entry(2))
         await taken.until_answered(3)
     assert (taken.ids, taken.positions, taken.turned_away) == ([0, 2], [1, 2], [1])
