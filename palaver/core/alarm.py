@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 from palaver.core import floor, notices
 from palaver.core.effects import Announce, Effect
 from palaver.core.message import AGENTS, Message
@@ -48,35 +50,35 @@ def listen(state: RoomState, out: list[Effect], message: Message) -> None:
 
 def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
     """What is wrong with the end of `history`, in words; empty where nothing is."""
-    size, ping_pong = int(settings["window"]), int(settings["ping_pong"])
-    recent = _since_human(history, max(size, ping_pong))
+    size, ping_pong = settings["window"], settings["ping_pong"]
+    recent = _since_human(history, size if size > ping_pong else ping_pong)
     if len(recent) < 3:
         return ""
-    last, window, limit = recent[-1], recent[-size:], float(settings["overlap"])
-    for earlier in reversed(window[:-1]):
-        shared = overlap(last.content, earlier.content)
+    last, window, limit = recent[0], recent[:size], settings["overlap"]
+    spoken = [_phrases(message.content) for message in window]
+    for place in range(1, len(window)):
+        shared = _shared(spoken[0], spoken[place])
         if shared >= limit:
+            earlier = window[place]
             whose = "itself" if earlier.sender == last.sender else earlier.sender
             return f"{last.sender} repeats {whose}: {shared:.0%} of message {last.seq} stands in {earlier.seq}"
     if len(recent) >= ping_pong and len(pair := {message.sender for message in recent}) == 2:
         return f"{' and '.join(sorted(pair))} have exchanged {len(recent)} messages alone"
-    grams = [_grams(message.content) for message in window]
-    said = sum([count for _, count in grams])
-    if said >= _ENOUGH:
-        new = len(frozenset().union(*[different for different, _ in grams])) / said
-        if new < float(settings["novelty"]):
-            return f"the last {len(window)} messages say little new ({new:.0%} of their phrases are)"
+    new = _novelty(spoken, settings["novelty"])
+    if new is not None:
+        return f"the last {len(window)} messages say little new ({new:.0%} of their phrases are)"
     return ""
 
 
 def _since_human(history: list[Message], most: int) -> list[Message]:
+    """What agents said to all since a human spoke, the last one first."""
     recent: list[Message] = []
     for message in reversed(history):
         if message.role not in AGENTS or len(recent) == most:
             break
         if message.to is None:
             recent.append(message)
-    return recent[::-1]
+    return recent
 
 
 def overlap(one: str, other: str) -> float:
@@ -84,17 +86,46 @@ def overlap(one: str, other: str) -> float:
 
     Where words are not set apart by spaces, they are 3-grams of characters.
     """
-    (first, _), (second, _) = _grams(one), _grams(other)
-    if not first or not second:
-        return 1.0 if one.split() == other.split() and len(one.split()) > 1 else 0.0
-    return len(first & second) / len(first)
+    return _shared(_phrases(one), _phrases(other))
+
+
+class _Phrases(msgspec.Struct, frozen=True, gc=False):
+    """The 3-grams of a text."""
+
+    text: str
+    different: frozenset[tuple[str, str, str]]
+    count: int
+    """How many there are, repeated ones included."""
 
 
 @lru_cache(maxsize=256)  # each message is compared with the few before it
-def _grams(text: str) -> tuple[frozenset[tuple[str, str, str]], int]:
-    """Different 3-grams, and how many there are in all."""
-    text = text[-LOOKED_AT:].casefold()
-    words = text.split()
-    if len(text) > _LONGEST_WORD * len(words):
-        words = list(text)
-    return frozenset(zip(words, words[1:], words[2:], strict=False)), max(len(words) - 2, 0)
+def _phrases(text: str) -> _Phrases:
+    looked_at = text[-LOOKED_AT:].casefold()
+    words = looked_at.split()
+    if len(looked_at) > _LONGEST_WORD * len(words):
+        words = list(looked_at)
+    count = len(words) - 2
+    return _Phrases(text, frozenset(zip(words, words[1:], words[2:], strict=False)), count if count > 0 else 0)
+
+
+def _shared(one: _Phrases, other: _Phrases) -> float:
+    first, second = one.different, other.different
+    if not first or not second:
+        words = one.text.split()
+        return 1.0 if words == other.text.split() and len(words) > 1 else 0.0
+    if first.isdisjoint(second):  # as nearly always: cheaper than to gather nothing
+        return 0.0
+    return len(first & second) / len(first)
+
+
+def _novelty(spoken: list[_Phrases], enough: float) -> float | None:
+    """Share of different 3-grams among all, where it is below `enough`: two messages mostly show that it is not."""
+    said = sum([phrases.count for phrases in spoken])
+    if said < _ENOUGH:
+        return None
+    new: frozenset[tuple[str, str, str]] = frozenset()
+    for phrases in spoken:
+        new |= phrases.different
+        if len(new) / said >= enough:
+            return None
+    return len(new) / said

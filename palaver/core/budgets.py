@@ -6,26 +6,29 @@ from palaver.core.message import key_of
 from palaver.core.state import Record, RoomState
 
 
-def charge(state: RoomState, record: Record, meta: dict[str, Any]) -> None:
+def charge(state: RoomState, record: Record, meta: dict[str, Any] | None) -> None:
     """Count what a message cost, as far as its author's client reported it."""
-    tokens = _number(meta, "prompt_tokens") + _number(meta, "completion_tokens")
-    cost = _number(meta, "cost") if "cost" in meta else 0.0
-    record.tokens += int(tokens)
-    record.cost += cost
-    if "spoke_for_other" in meta:
-        record.cut += int(_number(meta, "spoke_for_other"))
+    tokens = cost = 0.0
+    if meta:
+        tokens = _number(meta.get("prompt_tokens")) + _number(meta.get("completion_tokens"))
+        record.tokens += int(tokens)
+        if "cost" in meta:
+            cost = _number(meta["cost"])
+            record.cost += cost
+        if "spoke_for_other" in meta:
+            record.cut += int(_number(meta["spoke_for_other"]))
     spent = state.spent
     spent["messages"] = spent.get("messages", 0.0) + 1
     spent["tokens"] = spent.get("tokens", 0.0) + tokens
     spent["cost"] = spent.get("cost", 0.0) + cost
 
 
-def _number(meta: dict[str, Any], what: str) -> float:
-    value = meta.get(what)
-    return float(value) if isinstance(value, _NUMBERS) and 0 <= value < 1e12 else 0.0
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, _NUMBERS) and 0 <= value < _MOST else 0.0
 
 
 _NUMBERS: Final = (int, float)  # `int | float` would be made anew at each look
+_MOST: Final = 10**12
 
 
 def share(spent: dict[str, float], budget: dict[str, float]) -> float:

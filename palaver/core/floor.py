@@ -18,6 +18,8 @@ from palaver.core.state import Grant, RoomState
 KEPT_DECISIONS: Final = 256
 KEPT_HELD: Final = 100
 """So many messages may wait for approval; then agents wait for the moderator."""
+_ROUNDS: Final = range(64)
+"""Those who raised a hand come one after another; it never needs more."""
 PAUSERS: Final = 20
 """Names of those who have paused a room, at most."""
 
@@ -29,20 +31,20 @@ def policy_of(state: RoomState) -> Policy:
 
 def decide(state: RoomState, out: list[Effect]) -> None:
     """Let the policy give the floor on, once those are through who come before it."""
-    floor = state.floor
-    if floor.paused or state.ended or not state.records:
-        return
-    policy = policy_of(state)
-    for _ in range(64):  # those who raised a hand come one after another; it never needs more
-        if floor.grants and not policy.concurrent:
+    floor, policy = state.floor, POLICIES[state.floor.policy]
+    for _ in _ROUNDS:
+        if floor.paused or state.ended or (floor.grants and not policy.concurrent):
             return
         owing = who_owe(state)
         if not owing and policy.owing_only and not floor.hands and floor.reserved_turns <= 0:
             return  # as after most entries
         now = Situation(state, policy.defaults, owing)
-        asked = kept_or_asked(state, now)
+        asked = kept_or_asked(state, now) if floor.hands or floor.reserved_turns > 0 else None
         decision = policy.decide(now) if asked is None else asked
-        given = [key for key in decision.speakers if key in state.members and grant(state, out, key, decision.reason)]
+        given = False
+        for key in decision.speakers:
+            if key in state.members:
+                given |= grant(state, out, key, decision.reason)
         if decision.select:
             grant(state, out, decision.select, decision.reason, choices=decision.choices)
         if asked is None or not given or not policy.concurrent:
@@ -88,7 +90,9 @@ def left_when_free(state: RoomState) -> int:
     left = floor.hop_limit - floor.since_human if floor.hop_limit else 1_000_000
     if floor.steps is not None and floor.steps < left:
         left = floor.steps
-    return min(left - len(floor.sealed), KEPT_HELD - len(state.held))
+    left -= len(floor.sealed)
+    waiting_room = KEPT_HELD - len(state.held)
+    return left if left < waiting_room else waiting_room
 
 
 def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices: tuple[str, ...] = ()) -> bool:
@@ -206,9 +210,8 @@ def forget(state: RoomState, out: list[Effect], key: str) -> None:
 
 def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
     """The holder has spoken or passed: the grant is used up."""
-    given = _end(state, key)
-    assert given is not None, f"{key} does not have the floor"
-    record = state.records[key]
+    given, record = state.floor.grants.pop(key), state.records[key]
+    record.seconds += state.now - given.since
     if given.context > record.heard:
         record.heard = given.context
     if given.purpose == "speak":

@@ -14,12 +14,16 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 """Roles that speak only when granted the floor."""
 
 
-@lru_cache(maxsize=4)  # what one entry brings about bears one time
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
     second, millisecond = divmod(int(seconds * 1000), 1000)
+    return _of_second(second) + _MILLISECONDS[millisecond]
+
+
+@lru_cache(maxsize=64)
+def _of_second(second: int) -> str:
     minute, second = divmod(second, 60)
-    return _of_minute(minute) + _SECONDS[second] + _MILLISECONDS[millisecond]
+    return _of_minute(minute) + _SECONDS[second]
 
 
 @lru_cache(maxsize=64)

@@ -21,72 +21,72 @@ def apply(state: RoomState, entry: Entry) -> list[Effect]:
     out: list[Effect] = []
     if entry.time > state.now:
         state.now = entry.time
-    frame = entry.frame
-    member = state.members.get(key_of(entry.name))
+    frame, key = entry.frame, key_of(entry.name)
+    member = state.members.get(key)
     if member is not None and member.away and isinstance(frame, _SIGNS_OF_LIFE) and seats.back(state, entry, out):
         speaking.settle(state, out)
-    _RULES[type(frame)](state, entry, frame, out)
+    _RULES[type(frame)](state, entry, key, frame, out)
     return out
 
 
 def refuses(state: RoomState, entry: Entry) -> Nack | None:
     """Why this frame cannot be taken now, for a hub to answer at the door without logging it."""
-    frame = entry.frame
-    member = state.members.get(key_of(entry.name))
+    frame, key = entry.frame, key_of(entry.name)
+    member = state.members.get(key)
     if member is not None and member.away:  # the room must hear that it is alive
         return None
     if not isinstance(frame, Say | Command) or (frame.id and f"{entry.session}/{frame.id}" in state.seen):
         return None
-    return _refuse_say(state, entry, frame) if isinstance(frame, Say) else _refuse_command(state, entry, frame)
+    if isinstance(frame, Say):
+        return _refuse_say(state, entry, key, frame)
+    return _refuse_command(state, entry, key, frame)
 
 
 # --- speaking --------------------------------------------------------------------------------------------------------
 
 
-def _say(state: RoomState, entry: Entry, frame: Say, out: list[Effect]) -> None:
+def _say(state: RoomState, entry: Entry, key: str, frame: Say, out: list[Effect]) -> None:
     if frame.id and (seq := state.seen.get(f"{entry.session}/{frame.id}")) is not None:
         out.append(Acknowledge(entry.session, frame.id, seq))
         return
-    nack = _refuse_say(state, entry, frame)
+    nack = _refuse_say(state, entry, key, frame)
     if nack is not None:
         out.append(Reply(entry.session, nack))
     elif entry.role in AGENTS:
-        _say_with_floor(state, entry, frame, out)
+        _say_with_floor(state, entry, key, frame, out)
     else:
-        speaking.publish(state, _words(entry, frame), out)
+        speaking.say(state, entry, frame, None, out)
 
 
-def _say_with_floor(state: RoomState, entry: Entry, frame: Say, out: list[Effect]) -> None:
-    given = floor.complete(state, out, key_of(entry.name))
-    saw_to = (frame.meta or {}).get("saw_to")
-    if isinstance(saw_to, int):  # what came while it waited or wrote is answered too, and owed no second answer
-        record = state.records[key_of(entry.name)]
+def _say_with_floor(state: RoomState, entry: Entry, key: str, frame: Say, out: list[Effect]) -> None:
+    given, record = floor.complete(state, out, key), state.records[key]
+    saw_to = frame.meta.get("saw_to") if frame.meta else None
+    if isinstance(saw_to, int) and saw_to > record.heard:  # what came meanwhile is answered too, and owed no second one
         record.heard = max(record.heard, min(saw_to, state.seq))
-    words = _words(entry, frame, turn=given.turn)
     if given.purpose == "select":
-        speaking.selected(state, given, words.content)
-        speaking.remember(state, words, 0, out)
+        speaking.selected(state, given, frame.content)
+        speaking.remember(state, entry.session, frame.id, 0, out)
     elif floor.policy_of(state).sealed:
-        speaking.seal(state, words, out)
+        speaking.seal(state, _words(entry, frame, given.turn), out)
     elif state.floor.approval:
-        speaking.hold(state, words, out)
+        speaking.hold(state, _words(entry, frame, given.turn), out)
     else:
-        speaking.publish(state, words, out)
+        speaking.say(state, entry, frame, given.turn, out)
         return
     speaking.settle(state, out)
 
 
-def _refuse_say(state: RoomState, entry: Entry, frame: Say) -> Nack | None:
+def _refuse_say(state: RoomState, entry: Entry, key: str, frame: Say) -> Nack | None:
     if state.ended:
         return notices.nack(state, frame.id, "ended", "the conversation has ended")
     if not frame.content.strip():
         return notices.nack(state, frame.id, "empty", "a message must hold some text")
-    if not seats.is_here(state, entry):
+    if not seats.is_here(state.members.get(key), entry):
         return notices.nack(state, frame.id, "not_joined", "this session has no seat in the room")
     if frame.to is not None and key_of(frame.to) not in state.members:
         return notices.nack(state, frame.id, "no_such_name", f"nobody here is called {frame.to!r}")
     if entry.role in AGENTS:
-        return _refuse_agent(state, key_of(entry.name), frame)
+        return _refuse_agent(state, key, frame)
     if entry.role == "observer":
         return notices.nack(state, frame.id, "not_allowed", "observers read; join as moderator to speak")
     return None
@@ -109,7 +109,7 @@ def _refuse_agent(state: RoomState, key: str, frame: Say) -> Nack | None:
     return notices.nack(state, frame.id, "no_floor", "wait for a grant before speaking")
 
 
-def _words(entry: Entry, frame: Say, turn: int | None = None) -> Held:
+def _words(entry: Entry, frame: Say, turn: int) -> Held:
     return Held(
         session=entry.session,
         name=entry.name,
@@ -127,10 +127,9 @@ def _words(entry: Entry, frame: Say, turn: int | None = None) -> Held:
 # --- the floor -------------------------------------------------------------------------------------------------------
 
 
-def _pass(state: RoomState, entry: Entry, frame: Pass, out: list[Effect]) -> None:
-    key = key_of(entry.name)
+def _pass(state: RoomState, entry: Entry, key: str, frame: Pass, out: list[Effect]) -> None:
     given = state.floor.grants.get(key)
-    if not seats.is_here(state, entry) or given is None or given.turn != frame.turn:
+    if not seats.is_here(state.members.get(key), entry) or given is None or given.turn != frame.turn:
         return
     floor.complete(state, out, key)
     if given.purpose == "select":
@@ -144,9 +143,11 @@ def _pass(state: RoomState, entry: Entry, frame: Pass, out: list[Effect]) -> Non
     speaking.settle(state, out)
 
 
-def _cancelled(state: RoomState, entry: Entry, frame: Cancelled, out: list[Effect]) -> None:
-    record = state.records.get(key_of(entry.name))
-    if record is None or not seats.is_here(state, entry) or record.revoked.pop(frame.turn, None) is None:
+def _cancelled(state: RoomState, entry: Entry, key: str, frame: Cancelled, out: list[Effect]) -> None:
+    record = state.records.get(key)
+    if record is None or not seats.is_here(state.members.get(key), entry):
+        return
+    if record.revoked.pop(frame.turn, None) is None:
         return
     record.unresponsive = False
     record.latencies.append(frame.latency)
@@ -157,9 +158,8 @@ def _cancelled(state: RoomState, entry: Entry, frame: Cancelled, out: list[Effec
     out.append(Announce(stopped, moderators=True))
 
 
-def _floor_request(state: RoomState, entry: Entry, frame: FloorRequest, out: list[Effect]) -> None:
-    key = key_of(entry.name)
-    if entry.role not in AGENTS or not seats.is_here(state, entry) or key in state.floor.grants:
+def _floor_request(state: RoomState, entry: Entry, key: str, frame: FloorRequest, out: list[Effect]) -> None:
+    if entry.role not in AGENTS or key in state.floor.grants or not seats.is_here(state.members.get(key), entry):
         return
     raised = Hand(name=entry.name, urgency=frame.urgency, reason=frame.reason, time=state.now)
     hands = state.floor.hands
@@ -170,31 +170,31 @@ def _floor_request(state: RoomState, entry: Entry, frame: FloorRequest, out: lis
     speaking.settle(state, out)
 
 
-def _status(state: RoomState, entry: Entry, frame: Status, out: list[Effect]) -> None:
-    if not seats.is_here(state, entry):
+def _status(state: RoomState, entry: Entry, key: str, frame: Status, out: list[Effect]) -> None:
+    member = state.members.get(key)
+    if member is None or not seats.is_here(member, entry):
         return
-    member = state.members[key_of(entry.name)]
     member.ready = frame.state == "ready"
     out.append(Announce(notices.presence(state, member, frame.state, frame.text, frame.progress)))
     speaking.settle(state, out)
 
 
-def _command(state: RoomState, entry: Entry, frame: Command, out: list[Effect]) -> None:
+def _command(state: RoomState, entry: Entry, key: str, frame: Command, out: list[Effect]) -> None:
     if f"{entry.session}/{frame.id}" in state.seen:
         done = Ack(room=state.name, timestamp=timestamp(state.now), id=frame.id, text="done before")
         out.append(Reply(entry.session, done))
         return
-    refusal = _refuse_command(state, entry, frame)
+    refusal = _refuse_command(state, entry, key, frame)
     if refusal is not None:
         out.append(Reply(entry.session, refusal))
     elif steering.carry_out(state, entry, frame, out):
         speaking.mark(state, entry.session, frame.id, 0)
 
 
-def _refuse_command(state: RoomState, entry: Entry, frame: Command) -> Nack | None:
+def _refuse_command(state: RoomState, entry: Entry, key: str, frame: Command) -> Nack | None:
     if entry.role != "moderator":
         return notices.nack(state, frame.id, "not_allowed", "only moderators give commands")
-    if not seats.is_here(state, entry):
+    if not seats.is_here(state.members.get(key), entry):
         return notices.nack(state, frame.id, "not_joined", "this session has no seat in the room")
     return None
 
@@ -202,7 +202,7 @@ def _refuse_command(state: RoomState, entry: Entry, frame: Command) -> Nack | No
 # --- coming, going, time ---------------------------------------------------------------------------------------------
 
 
-def _joined(state: RoomState, entry: Entry, frame: Joined, out: list[Effect]) -> None:
+def _joined(state: RoomState, entry: Entry, key: str, frame: Joined, out: list[Effect]) -> None:
     if not state.opened:
         if frame.opening is not None:
             state.floor = copy_of(frame.opening)
@@ -211,30 +211,30 @@ def _joined(state: RoomState, entry: Entry, frame: Joined, out: list[Effect]) ->
     speaking.settle(state, out)
 
 
-def _left(state: RoomState, entry: Entry, frame: Left, out: list[Effect]) -> None:
-    member = state.members.get(key_of(entry.name))
+def _left(state: RoomState, entry: Entry, key: str, frame: Left, out: list[Effect]) -> None:
+    member = state.members.get(key)
     if member is not None and member.connection == frame.connection:
-        seats.remove(state, key_of(entry.name), frame.reason, out)
+        seats.remove(state, key, frame.reason, out)
         speaking.settle(state, out)
 
 
-def _hub_started(state: RoomState, entry: Entry, frame: HubStarted, out: list[Effect]) -> None:
+def _hub_started(state: RoomState, entry: Entry, key: str, frame: HubStarted, out: list[Effect]) -> None:
     for key in [key for key, member in state.members.items() if member.hub == frame.hub]:
         seats.remove(state, key, "hub restarted", out)
     speaking.settle(state, out)
 
 
-def _hub_lost(state: RoomState, entry: Entry, frame: HubLost, out: list[Effect]) -> None:
+def _hub_lost(state: RoomState, entry: Entry, key: str, frame: HubLost, out: list[Effect]) -> None:
     seats.lose(state, frame.hub, out)
     speaking.settle(state, out)
 
 
-def _hub_back(state: RoomState, entry: Entry, frame: HubBack, out: list[Effect]) -> None:
+def _hub_back(state: RoomState, entry: Entry, key: str, frame: HubBack, out: list[Effect]) -> None:
     seats.find(state, frame.hub, out)
     speaking.settle(state, out)
 
 
-def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) -> None:
+def _elapsed(state: RoomState, entry: Entry, key: str, frame: Elapsed, out: list[Effect]) -> None:
     kind, _, rest = frame.key.partition(":")
     if kind == "lease":
         due.lease_over(state, out, rest)
@@ -245,12 +245,12 @@ def _elapsed(state: RoomState, entry: Entry, frame: Elapsed, out: list[Effect]) 
     speaking.settle(state, out)
 
 
-def _forked(state: RoomState, entry: Entry, frame: Forked, out: list[Effect]) -> None:
+def _forked(state: RoomState, entry: Entry, key: str, frame: Forked, out: list[Effect]) -> None:
     forks.part(state, frame, out)
 
 
 _SIGNS_OF_LIFE: Final = (Say, Pass, Cancelled, FloorRequest, Status)
-_RULES: dict[type, Callable[[RoomState, Entry, Any, list[Effect]], None]] = {
+_RULES: dict[type, Callable[[RoomState, Entry, str, Any, list[Effect]], None]] = {
     Say: _say,
     Pass: _pass,
     Cancelled: _cancelled,

@@ -15,9 +15,8 @@ CROWD: Final = 200
 """Rooms beyond this size announce only those who can speak, and show so many seats."""
 
 
-def is_here(state: RoomState, entry: Entry) -> bool:
-    """Whether the entry's session is the one that sits under its name."""
-    member = state.members.get(key_of(entry.name))
+def is_here(member: Member | None, entry: Entry) -> bool:
+    """Whether the entry's session is the one that sits under its name, given who does."""
     return member is not None and member.session == entry.session and member.role == entry.role
 
 
@@ -111,7 +110,7 @@ def _is_steered(record: Record) -> bool:
 def back(state: RoomState, entry: Entry, out: list[Effect]) -> bool:
     """The entry's client is alive: says whether it was thought to be away, and is here again."""
     member = state.members.get(key_of(entry.name))
-    if member is None or not member.away or not is_here(state, entry):
+    if member is None or not member.away or not is_here(member, entry):
         return False
     _here_again(state, key_of(entry.name), out)
     return True

@@ -40,9 +40,10 @@ class Situation:
 
     def __init__(self, state: RoomState, defaults: Mapping[str, Any], owing: Sequence[Candidate]) -> None:
         self._state = state
-        self._defaults = defaults
         self.owing = owing
         """Candidates who owe an answer."""
+        self.params: Mapping[str, Any] = {**defaults, **state.floor.params} if state.floor.params else defaults
+        """Parameters of the policy, its defaults included."""
 
     @cached_property
     def candidates(self) -> Sequence[Candidate]:
@@ -54,7 +55,16 @@ class Situation:
         """All agents that are here, also those who cannot speak now, in order of arrival."""
         state = self._state
         return [
-            _candidate(state, key, member, record, owes=owes(state, record), waits=_waits(state, member, record))
+            Candidate(
+                key,
+                member.name,
+                member.role,
+                owes(state, record),
+                record.heard,
+                record.spoke,
+                _bid(state, key),
+                _waits(state, member, record),
+            )
             for key, member, record in state.agents()
         ]
 
@@ -62,11 +72,6 @@ class Situation:
     def turns(self) -> Mapping[str, int]:
         """How many turns everybody has used who was ever here, by key, in order of first arrival."""
         return {key: record.turns for key, record in self._state.records.items()}
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Parameters of the policy, its defaults included."""
-        return {**self._defaults, **self._state.floor.params}
 
     @property
     def last(self) -> str:
@@ -108,7 +113,7 @@ class Situation:
 
     def under(self, defaults: Mapping[str, Any]) -> "Situation":
         """The same for another policy, which the one in force falls back on."""
-        return Situation(self._state, {**defaults, **self._defaults}, self.owing)
+        return Situation(self._state, {**defaults, **self.params}, self.owing)
 
 
 def who_owe(state: RoomState) -> Sequence[Candidate]:
@@ -125,25 +130,21 @@ def who_owe(state: RoomState) -> Sequence[Candidate]:
     else:
         return ()
     last, sender = said.seq, key_of(said.sender)
-    return [
-        _candidate(state, key, members[key], record, owes=True)
-        for key, record in records.items()
-        if key not in grants
-        and record.heard < last
-        and key in members
-        and not record.deafened
-        and (key != sender or owes(state, record))
-        and _is_able(state, members[key], record)
-    ]
+    owing: list[Candidate] = []
+    for key, record in records.items():
+        if key in grants or record.heard >= last or record.deafened or (key == sender and not owes(state, record)):
+            continue
+        member = members.get(key)
+        if member is not None and member.role in AGENTS and not _hindrance(state, member, record):
+            owing.append(Candidate(key, member.name, member.role, True, record.heard, record.spoke, _bid(state, key)))
+    return owing
 
 
-def _candidate(
-    state: RoomState, key: str, member: Member, record: Record, *, owes: bool, waits: Waits = ""
-) -> Candidate:
-    bid = None
-    if state.floor.hands:
-        bid = next((hand.urgency for hand in state.floor.hands if key_of(hand.name) == key), None)
-    return Candidate(key, member.name, member.role, owes, record.heard, record.spoke, bid, waits)
+def _bid(state: RoomState, key: str) -> float | None:
+    for hand in state.floor.hands:
+        if key_of(hand.name) == key:
+            return hand.urgency
+    return None
 
 
 def owes(state: RoomState, record: Record) -> bool:
@@ -164,29 +165,24 @@ def can_speak(state: RoomState, key: str) -> bool:
     member, record = state.members.get(key), state.records.get(key)
     if member is None or record is None or key in state.floor.grants:
         return False
-    return _is_able(state, member, record)
+    return member.role in AGENTS and not _hindrance(state, member, record)
 
 
-def _is_able(state: RoomState, member: Member, record: Record) -> bool:
-    return (
-        member.ready
-        and record.slow_until <= state.now
-        and member.role in AGENTS
-        and not _is_silenced(state, member, record)
-    )
-
-
-def _is_silenced(state: RoomState, member: Member, record: Record) -> bool:
+def _hindrance(state: RoomState, member: Member, record: Record) -> Literal["", "slow", "loading", "silenced"]:
+    """Why this member cannot speak now; nothing where it can."""
     if member.away or record.muted_until > state.now:
-        return True
-    return bool(record.budget or state.budget) and budgets.is_spent(state, record)
+        return "silenced"
+    if (record.budget or state.budget) and budgets.is_spent(state, record):
+        return "silenced"
+    if not member.ready:
+        return "loading"
+    return "slow" if record.slow_until > state.now else ""
 
 
 def _waits(state: RoomState, member: Member, record: Record) -> Waits:
     """Why somebody cannot speak now who will be able to by itself."""
-    if _is_silenced(state, member, record):
-        return ""
-    return "loading" if not member.ready else "slow" if record.slow_until > state.now else ""
+    hindrance = _hindrance(state, member, record)
+    return "" if hindrance == "silenced" else hindrance
 
 
 def splitmix64(state: int) -> tuple[int, float]:

@@ -5,71 +5,80 @@ from typing import Final
 
 from palaver.core import alarm, budgets, floor, notices
 from palaver.core.effects import Acknowledge, Announce, Effect, Publish
+from palaver.core.entry import Entry
 from palaver.core.mentions import mentioned
 from palaver.core.message import AGENTS, Message, key_of, timestamp
-from palaver.core.state import Grant, Held, RoomState
+from palaver.core.protocol import Say
+from palaver.core.state import Grant, Held, Record, RoomState
 
 KEPT_IDS: Final = 4096
 BLOCK: Final = 64
 """History is cut in blocks of so many messages: one `del` for many."""
 
 
+def say(state: RoomState, entry: Entry, frame: Say, turn: int | None, out: list[Effect]) -> None:
+    """Publish what an entry says, then let the floor go on."""
+    _publish(state, entry, frame, turn, out)
+    settle(state, out)
+
+
 def publish(state: RoomState, words: Held, out: list[Effect]) -> Message:
-    """Give these words the next `seq`, count them, then let the floor go on."""
-    message = _place(state, words, out)
-    floor.spoken(state, out, message)
-    alarm.listen(state, out, message)
+    """Publish words that waited, or that a moderator says for others, then let the floor go on."""
+    message = _publish(state, words, words, words.turn, out)
     settle(state, out)
     return message
 
 
-def _place(state: RoomState, words: Held, out: list[Effect]) -> Message:
-    state.seq += 1
+def _publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | None, out: list[Effect]) -> Message:
+    """Give these words the next `seq` and count them."""
+    state.seq = seq = state.seq + 1
     message = Message(
         room=state.name,
-        seq=state.seq,
-        id=words.id or f"{state.name}-{state.seq}",
-        sender=words.name,
-        role=words.role,
+        seq=seq,
+        id=words.id or f"{state.name}-{seq}",
+        sender=who.name,
+        role=who.role,
         to=words.to,
         content=words.content,
         timestamp=timestamp(state.now),
         reply_to=words.reply_to,
-        turn=words.turn,
+        turn=turn,
         meta=words.meta,
     )
     state.history.append(message)
     shorten(state)
-    if words.role in AGENTS and (record := state.records.get(key_of(words.name))) is not None:
-        record.spoke = message.seq
+    if who.role in AGENTS and (record := state.records.get(key_of(who.name))) is not None:
+        record.spoke = seq
         record.messages += 1
         if state.floor.slow:
             record.slow_until = state.now + state.floor.slow
-        budgets.charge(state, record, words.meta or {})
+        budgets.charge(state, record, words.meta)
     out.append(Publish(message))
-    remember(state, words, message.seq, out)
+    remember(state, who.session, words.id, seq, out)
+    floor.spoken(state, out, message)
+    alarm.listen(state, out, message)
     return message
 
 
 def shorten(state: RoomState) -> None:
     """Forget the oldest messages, a block at a time."""
-    if len(state.history) > state.history_limit + BLOCK:
-        del state.history[: len(state.history) - state.history_limit]
+    history = state.history
+    if len(history) > state.history_limit + BLOCK:
+        del history[: len(history) - state.history_limit]
 
 
-def remember(state: RoomState, words: Held, seq: int, out: list[Effect]) -> None:
+def remember(state: RoomState, session: str, ident: str, seq: int, out: list[Effect]) -> None:
     """Acknowledge words that carry an id, and know them again if they are sent twice."""
-    if not words.id:
-        return
-    mark(state, words.session, words.id, seq)
-    out.append(Acknowledge(words.session, words.id, seq))
+    if ident:
+        mark(state, session, ident, seq)
+        out.append(Acknowledge(session, ident, seq))
 
 
 def mark(state: RoomState, session: str, ident: str, seq: int) -> None:
     """Note that a session's frame has been taken; at least the last 4,096 are known."""
     seen = state.seen
     seen[f"{session}/{ident}"] = seq
-    if len(seen) > KEPT_IDS * 2:
+    if len(seen) > 2 * KEPT_IDS:
         for old in list(islice(seen, KEPT_IDS)):
             del seen[old]
 
@@ -77,7 +86,7 @@ def mark(state: RoomState, session: str, ident: str, seq: int) -> None:
 def seal(state: RoomState, words: Held, out: list[Effect]) -> None:
     """Keep words back until everybody who has the floor has spoken; acknowledged at once, without a `seq`."""
     state.floor.sealed.append(words)
-    remember(state, words, 0, out)
+    remember(state, words.session, words.id, 0, out)
 
 
 def hold(state: RoomState, words: Held, out: list[Effect]) -> None:
@@ -88,16 +97,15 @@ def hold(state: RoomState, words: Held, out: list[Effect]) -> None:
     text = f"held for approval as {ticket}: /ok {ticket} lets it through, /drop {ticket} does not"
     held = notices.event(state, "held", actor=words.name, text=text, id=ticket, content=words.content)
     out.append(Announce(held, moderators=True))
-    remember(state, words, 0, out)
+    remember(state, words.session, words.id, 0, out)
     floor.step(state, out)
 
 
 def settle(state: RoomState, out: list[Effect]) -> None:
     """After any change: publish what was sealed if all have spoken, enforce budgets, let the policy decide."""
     while state.floor.sealed and not state.floor.grants and not state.floor.paused:
-        message = _place(state, state.floor.sealed.pop(0), out)
-        floor.spoken(state, out, message)
-        alarm.listen(state, out, message)
+        words = state.floor.sealed.pop(0)
+        _publish(state, words, words, words.turn, out)
     if state.records:
         enforce_budgets(state, out)
         floor.decide(state, out)
@@ -124,14 +132,20 @@ def enforce_budgets(state: RoomState, out: list[Effect]) -> None:
         if used >= 1 and floor.pause(state, out, "budget spent"):
             text = "the room's budget is spent: paused; /budget all sets a new one"
             out.append(Announce(notices.notice(state, text, level="warning", code="budget")))
-    for key, record in state.records.items():
-        if not record.budget or key not in state.members or state.members[key].role not in AGENTS:
-            continue
-        used = budgets.share(budgets.spent_by(state, record), record.budget)
-        record.warned = _warn(state, out, record.name, used, record.warned)
-        if used >= 1 and key in state.floor.grants:
-            floor.bump(state)
-            floor.revoke(state, out, key, "budget spent")
+    for record in state.records.values():
+        if record.budget:
+            _enforce_own_budget(state, record, out)
+
+
+def _enforce_own_budget(state: RoomState, record: Record, out: list[Effect]) -> None:
+    key = key_of(record.name)
+    if key not in state.members or state.members[key].role not in AGENTS:
+        return
+    used = budgets.share(budgets.spent_by(state, record), record.budget)
+    record.warned = _warn(state, out, record.name, used, record.warned)
+    if used >= 1 and key in state.floor.grants:
+        floor.bump(state)
+        floor.revoke(state, out, key, "budget spent")
 
 
 def _warn(state: RoomState, out: list[Effect], whose: str, used: float, warned: float) -> float:

@@ -1,10 +1,14 @@
 """The loop and collapse alarm."""
 
+import random
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from palaver.core.alarm import DEFAULTS, diagnose, overlap
+from palaver.core.message import Message
 from tests.core.test_prompt import message
 from tests.core.world import room_of
 from tests.patience import within
@@ -79,6 +83,33 @@ def test_repetition_and_collapse_are_told_apart_from_talk(texts: tuple[str, ...]
     history = [message(seq, f"Bot {seq}", text) for seq, text in enumerate(texts, 1)]
     found = diagnose(history, DEFAULTS)
     assert (problem in found) if problem else found == ""
+
+
+def plainly(history: list[Message], settings: dict[str, Any]) -> str:
+    """As `diagnose`, where nobody has spoken but agents, and everything is counted."""
+    spoken = [message.content.casefold().split() for message in history[-settings["window"] :]]
+    phrases = [list(zip(words, words[1:], words[2:], strict=False)) for words in spoken]
+    last = set(phrases[-1])
+    for earlier in reversed(phrases[:-1]):
+        if last and len(last & set(earlier)) / len(last) >= settings["overlap"]:
+            return "repeats"
+    said = [phrase for each in phrases for phrase in each]
+    return "little new" if len(said) >= 60 and len(set(said)) / len(said) < settings["novelty"] else ""
+
+
+@pytest.mark.parametrize("words", [2, 3, 4, 6, 12])
+def test_counting_no_further_than_needed_changes_no_alarm(words: int) -> None:
+    """Of few words talk repeats itself, and says little new, in every degree."""
+    chance = random.Random(words)
+    found: Counter[str] = Counter()
+    for _ in range(400):
+        texts = (" ".join(chance.choices(PROSE[0].split()[:words], k=chance.randrange(6, 40))) for _ in range(6))
+        history = [message(seq, f"Bot {seq}", text) for seq, text in enumerate(texts, 1)]
+        settings = {**DEFAULTS, "overlap": chance.choice((0.05, 0.8, 2.0)), "novelty": chance.random()}
+        problem = plainly(history, settings)
+        assert (problem in diagnose(history, settings)) if problem else diagnose(history, settings) == ""
+        found[problem] += 1
+    assert found["little new"] > 10 and found["repeats"] > 10 and found[""] > 2
 
 
 def test_ping_pong_is_two_alone_for_too_long() -> None:
