@@ -17,7 +17,7 @@ from pathlib import Path
 
 from load.process import USUAL, cores, installed
 from load.report import Results, bars, table, verdicts
-from load.scenarios import QUICK, SCENES, Bench, Plan
+from load.scenarios import QUICK, SCENES, Bench, Figures, Plan, middle
 
 PRIORITY = -19
 """Niceness of hub and generator where it may be set: figures of a shared machine are noise otherwise."""
@@ -82,10 +82,14 @@ def measure(options: argparse.Namespace, hub_cores: set[int]) -> Results:
     plan = QUICK if options.quick else Plan()
     results: Results = {name: {} for name in options.hubs}
     for scene in options.only:
+        rounds: dict[str, list[Figures]] = {name: [] for name in options.hubs}
+        for _ in range(plan.rounds if scene == "a" else 1):
+            for name in options.hubs:
+                print(f"\r{scene} {name:<12}", end="", file=sys.stderr, flush=True)
+                rounds[name].append(SCENES[scene](Bench(name, plan, hub_cores)))
+                gc.collect()
         for name in options.hubs:
-            print(f"\r{scene} {name:<12}", end="", file=sys.stderr, flush=True)
-            results[name] |= SCENES[scene](Bench(name, plan, hub_cores))
-            gc.collect()
+            results[name] |= middle(rounds[name])
     print("\r" + " " * 20 + "\r", end="", file=sys.stderr)
     return results
 

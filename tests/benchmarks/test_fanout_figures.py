@@ -7,7 +7,7 @@ import pytest
 from load.crowd import Crowd, Member
 from load.dialects import Dialect
 from load.report import BARS, bars, table, verdicts
-from load.scenarios import Figures
+from load.scenarios import Figures, middle
 from load.traffic import latencies, longest_silence, percentiles
 
 MS = 1_000_000
@@ -95,3 +95,13 @@ def test_only_what_was_measured_is_judged_and_shown() -> None:
 def test_gaps_in_any_scene_miss_the_bar() -> None:
     results: dict[str, Figures] = {"palaver": {"queue_faults": 0, "knee_faults": 1}}
     assert [verdict for _, _, verdict in verdicts(results)] == ["MISSED"]
+
+
+def test_of_several_rounds_the_middle_one_counts_and_the_faults_of_all() -> None:
+    rounds: list[Figures] = [
+        {"queue_per_cpu_s": 3e6, "queue_faults": 0, "bytes": 1},
+        {"queue_per_cpu_s": 1e6, "queue_faults": 2, "bytes": 2},
+        {"queue_per_cpu_s": 2e6, "queue_faults": 0, "bytes": 3},
+    ]
+    assert middle(rounds) == {"queue_per_cpu_s": 2e6, "queue_faults": 2, "bytes": 3}
+    assert middle(rounds[:1]) == rounds[0]
