@@ -287,7 +287,7 @@ class RoomHost:
                         self._metrics.nack(frame.code)
             case Acknowledge(session=ident):
                 if (session := self.outbox.sessions.get(ident)) is not None:
-                    self.outbox.reply(session, ack(self.state, effect.id, effect.seq))
+                    self.outbox.acknowledge(session, ack(self.state, effect.id, effect.seq))
             case FloorChanged():
                 self._floor_changed = True
             case Entrust(ident, given):

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from palaver.core.message import Message
-from palaver.core.protocol import HubFrame, encode
+from palaver.core.protocol import Ack, HubFrame, encode
 from palaver.hub.legacy import rendered
 from palaver.hub.recent import Pass, Recent
 from palaver.hub.session import DELTA, MESSAGE, NOTICE, SOFT, Session, wire
@@ -111,6 +111,7 @@ class Outbox:
         self._legacy: set[Session] = set()
         self._common: list[tuple[int, bytes]] = []
         self._private: dict[Session, list[_Private]] = {}
+        self._acknowledged: dict[Session, list[bytes]] = {}
         self._deltas: list[tuple[int, bytes]] = []
         self._first_seq = self._last_seq = 0
         self._whispered = False
@@ -131,6 +132,7 @@ class Outbox:
             del self.sessions[session.ident]
         self._legacy.discard(session)
         self._private.pop(session, None)
+        self._acknowledged.pop(session, None)
 
     # --- what comes in -------------------------------------------------------------------------------------------
 
@@ -160,6 +162,12 @@ class Outbox:
         """A frame for one, in its place among the common ones."""
         self._one(session, NOTICE, rendered(frame, session) if session.legacy else encode(frame))
         self._schedule()
+
+    def acknowledge(self, session: Session, frame: Ack) -> None:
+        """A frame for one, behind all that leaves with it: so nothing need be cut open for it."""
+        if not session.legacy:
+            self._acknowledged.setdefault(session, []).append(wire(encode(frame)))
+            self._schedule()
 
     def delta(self, turn: int, frame: HubFrame) -> None:
         """Streamed text; it waits up to 20 ms for more of its kind."""
@@ -213,7 +221,8 @@ class Outbox:
         self._scheduled = False
         common, self._common = self._common, []
         private, self._private = self._private, {}
-        if not common and not private:
+        acknowledged, self._acknowledged = self._acknowledged, {}
+        if not common and not private and not acknowledged:
             return
         shared = _Common(common, len(self.sessions))
         written = size = 0
@@ -222,11 +231,13 @@ class Outbox:
             if waiting > SOFT and not session.behind:  # what waits from earlier passes, not from this one
                 session.behind = True
                 self._on_behind(session)
-            if session in private:
-                size += self._write_mixed(session, private[session], shared)
+            direct = not waiting and session.descriptor >= 0
+            if session in private or session in acknowledged:
+                own, last = private.get(session, []), acknowledged.get(session, [])
+                size += self._write_own(session, own, last, shared, direct=direct)
                 written += 1
             elif not session.behind and not session.legacy and (data := shared.seen_by(session.view)):
-                session.write(data, None if waiting or session.descriptor < 0 else shared.sheet(session.view))
+                session.write(data, shared.sheet(session.view) if direct else None)
                 written += 1
                 size += len(data)
             if not session.behind:
@@ -235,16 +246,30 @@ class Outbox:
         self._keep(shared)
         self._on_flush(written * len(common), size)
 
-    def _write_mixed(self, session: Session, own: list[_Private], shared: _Common) -> int:
-        """Own and common frames in order. One that is behind gets neither common frames nor messages."""
+    def _write_own(
+        self, session: Session, own: list[_Private], last: list[bytes], shared: _Common, *, direct: bool
+    ) -> int:
+        """Own frames in their places among the common ones, and the last ones; returns how many bytes.
+
+        One that is behind gets neither common frames nor messages.
+        """
         view = session.view & ~MESSAGE if session.behind else session.view
         own = [frame for frame in own if frame[1] & (view | NOTICE)]
-        parts: list[bytes | memoryview] = [data for _, _, data in own]
-        if not session.behind and not session.legacy:
+        written = 0
+        if session.behind or session.legacy:
+            parts: list[bytes | memoryview] = [data for _, _, data in own]
+        elif own:
             parts = shared.mixed_with(own, view)
+        elif direct and (sheet := shared.sheet(view)) is not None:
+            parts, data = [], shared.seen_by(view)
+            session.write(data, sheet)
+            written = len(data)
+        else:
+            parts = [shared.seen_by(view)]
+        parts += last
         if parts:
             session.write_parts(parts)
-        return sum(map(len, parts))
+        return written + sum(map(len, parts))
 
     def _keep(self, shared: _Common) -> None:
         """Remember the messages of this pass, unless some were not for everybody."""

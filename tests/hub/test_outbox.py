@@ -94,6 +94,27 @@ async def test_own_frames_stand_in_their_places_among_the_common_ones() -> None:
     assert len(to_ann.writes) == len(to_bob.writes) == 1
 
 
+async def test_acknowledgements_leave_last_and_with_the_rest() -> None:
+    room = Room()
+    ann, to_ann = room.seat("Ann")
+    late, to_late = room.seat("Late")
+    old, to_old = room.seat("Old", legacy=True)
+    late.behind = True
+    for session in (ann, late, old):
+        room.outbox.acknowledge(session, Ack(id="of one"))
+    room.say("one")
+    room.outbox.reply(ann, System(content="between"))
+    room.outbox.acknowledge(ann, Ack(id="of two"))
+    room.say("two")
+    room.outbox.flush()
+    room.outbox.acknowledge(ann, Ack(id="alone"))
+    room.outbox.flush()
+    assert words(to_ann) == ["one", "between", "two", "of one", "of two", "alone"]
+    assert words(to_late) == ["of one"]  # it learns that it was heard, however far behind it reads
+    assert words(to_old) == ["one", "two"]  # a word it does not know
+    assert [len(wire.writes) for wire in (to_ann, to_late, to_old)] == [2, 1, 1]
+
+
 async def test_members_with_the_same_view_share_the_same_bytes() -> None:
     room = Room()
     _, to_bob = room.seat("Bob")
