@@ -164,7 +164,7 @@ class Outbox:
         self._schedule()
 
     def acknowledge(self, session: Session, frame: Ack) -> None:
-        """A frame for one, behind all that leaves with it: so nothing need be cut open for it."""
+        """A frame for one, behind the messages that leave with it, which need not be cut open for it then."""
         if not session.legacy:
             self._acknowledged.setdefault(session, []).append(wire(encode(frame)))
             self._schedule()
@@ -184,6 +184,9 @@ class Outbox:
             listener.silence(turn)
 
     def _everybody(self, kind: int, frame: HubFrame, data: bytes) -> None:
+        if kind == NOTICE:
+            for session in list(self._acknowledged):
+                self._place_acknowledged(session)
         for session in self._legacy:
             self._one(session, kind, rendered(frame, session))
         self._common.append((kind, data))
@@ -197,7 +200,13 @@ class Outbox:
 
     def _one(self, session: Session, kind: int, body: bytes | None) -> None:
         if body is not None:
+            self._place_acknowledged(session)
             self._private.setdefault(session, []).append((len(self._common), kind, wire(body)))
+
+    def _place_acknowledged(self, session: Session) -> None:
+        """What comes next is no message: acknowledgements stay before it, as they were said."""
+        for data in self._acknowledged.pop(session, ()):
+            self._private.setdefault(session, []).append((len(self._common), NOTICE, data))
 
     # --- what goes out -------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ async def test_own_frames_stand_in_their_places_among_the_common_ones() -> None:
     assert len(to_ann.writes) == len(to_bob.writes) == 1
 
 
-async def test_acknowledgements_leave_last_and_with_the_rest() -> None:
+async def test_acknowledgements_leave_behind_the_messages_but_before_all_else() -> None:
     room = Room()
     ann, to_ann = room.seat("Ann")
     late, to_late = room.seat("Late")
@@ -103,15 +103,21 @@ async def test_acknowledgements_leave_last_and_with_the_rest() -> None:
     for session in (ann, late, old):
         room.outbox.acknowledge(session, Ack(id="of one"))
     room.say("one")
-    room.outbox.reply(ann, System(content="between"))
     room.outbox.acknowledge(ann, Ack(id="of two"))
     room.say("two")
+    room.outbox.reply(ann, System(content="for her"))
+    room.outbox.acknowledge(ann, Ack(id="of three"))
+    room.say("three")
+    room.outbox.notice(System(content="for all"))
+    room.outbox.acknowledge(ann, Ack(id="last"))
+    room.say("four")
     room.outbox.flush()
     room.outbox.acknowledge(ann, Ack(id="alone"))
     room.outbox.flush()
-    assert words(to_ann) == ["one", "between", "two", "of one", "of two", "alone"]
+    said = ["one", "two", "of one", "of two", "for her", "three", "of three", "for all", "four", "last", "alone"]
+    assert words(to_ann) == said
     assert words(to_late) == ["of one"]  # it learns that it was heard, however far behind it reads
-    assert words(to_old) == ["one", "two"]  # a word it does not know
+    assert words(to_old) == ["one", "two", "three", "for all", "four"]  # a word it does not know
     assert [len(wire.writes) for wire in (to_ann, to_late, to_old)] == [2, 1, 1]
 
 
