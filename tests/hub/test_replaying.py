@@ -1,5 +1,6 @@
 """A replay gives the room that was, wherever it ends and in whatever pieces the log answers."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from palaver.core import room
 from palaver.core.effects import Publish, Rewrite
 from palaver.core.entry import Entry
+from palaver.core.errors import LogUnavailable
 from palaver.core.protocol import encode
 from palaver.core.state import RoomState, encode_state
 from palaver.hub import replaying, sqlite_log
@@ -71,6 +73,45 @@ async def test_a_replay_up_to_any_entry_gives_the_room_that_was_then(
     for until in range(1, len(log) + 1, 7):
         assert await replayed(reader(log, 50), until) == moments[until - 1]
     assert await replayed(reader(log, 50)) == moments[-1]
+
+
+async def test_the_next_part_is_read_while_one_is_applied_and_given_up_with_the_replay() -> None:
+    log, given_up = log_of(5), asyncio.Event()
+    asked: list[int] = []
+
+    async def read(name: str, after: int, limit: int) -> list[tuple[int, Entry]]:
+        asked.append(after)
+        if after:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+        return list(enumerate(log, 1))[:40]
+
+    state = RoomState(name="main")
+    steps = replay(read, state)
+    assert (await anext(steps))[0] == 40 and asked == [0]
+    begun = asyncio.ensure_future(anext(steps))
+    while asked == [0]:
+        await asyncio.sleep(0)
+    assert asked == [0, 40] and state.applied == 40
+    begun.cancel()
+    await given_up.wait()
+
+
+async def test_a_log_that_cannot_be_read_ends_the_replay_after_what_was_read() -> None:
+    log = log_of(5)
+
+    async def read(name: str, after: int, limit: int) -> list[tuple[int, Entry]]:
+        if after:
+            raise LogUnavailable("gone")
+        return list(enumerate(log, 1))[:40]
+
+    state = RoomState(name="main")
+    with pytest.raises(LogUnavailable, match="gone"):
+        async for _ in replay(read, state):
+            pass
+    assert encode_state(state) == lived(log)[39][0]
 
 
 async def test_a_long_log_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
