@@ -4,7 +4,7 @@ Both sides meet here and nowhere else. JSON text frames, `type` first. A member'
 forging a sender cannot be said. `docs/protocol.md` is generated from these types.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal
 
@@ -345,12 +345,9 @@ HubFrame = Welcome | Message | System | Presence | FloorView | Grant | Revoke | 
 _member_decoder: msgspec.json.Decoder[MemberFrame] = msgspec.json.Decoder(MemberFrame)
 _join_decoder = msgspec.json.Decoder(Join)
 _hub_decoder: msgspec.json.Decoder[HubFrame] = msgspec.json.Decoder(HubFrame)
-_encoder = msgspec.json.Encoder()
 
-
-def encode(frame: FromMember | HubFrame) -> bytes:
-    """The frame as UTF-8 JSON, `type` first."""
-    return _encoder.encode(frame)
+encode: Final[Callable[[FromMember | HubFrame], bytes]] = msgspec.json.Encoder().encode
+"""The frame as UTF-8 JSON, `type` first."""
 
 
 def decode_member(raw: str | bytes) -> MemberFrame:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from palaver.core import budgets
-from palaver.core.message import AGENTS, Message, Role, key_of, same_name
+from palaver.core.message import AGENTS, Message, Role, key_of
 from palaver.core.state import Member, Record, RoomState
 
 Waits = Literal["", "slow", "loading"]
@@ -136,7 +136,8 @@ def who_owe(state: RoomState) -> Sequence[Candidate]:
             continue
         member = members.get(key)
         if member is not None and member.role in AGENTS and not _hindrance(state, member, record):
-            owing.append(Candidate(key, member.name, member.role, True, record.heard, record.spoke, _bid(state, key)))
+            bid = _bid(state, key) if state.floor.hands else None
+            owing.append(Candidate(key, member.name, member.role, True, record.heard, record.spoke, bid))
     return owing
 
 
@@ -155,7 +156,9 @@ def owes(state: RoomState, record: Record) -> bool:
     for message in reversed(state.history):
         if message.seq <= heard:
             return False
-        if message.to is None and message.redacted is None and not same_name(message.sender, name):
+        if message.sender == name or message.to is not None or message.redacted is not None:
+            continue
+        if key_of(message.sender) != key_of(name):
             return True
     return False
 

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 READ: Final = 10_000
 """Entries asked for together: to find a place among large blocks costs SQLite as much as to read a thousand entries."""
-STEP: Final = 1000
-"""Entries applied together: what they are made of stays near the processor, and others wait for no more of them."""
+STEP: Final = 200
+"""Entries applied together: what they are made of stays near the processor (with 1,000 it took 7 % longer), and others
+wait for no more of them."""
 
 
 async def replay(
