@@ -219,11 +219,11 @@ class RoomHost:
         if self._floor_changed:
             self._floor_changed = False
             self.outbox.notice(views.floor_view(self.state))
+        self.outbox.flush()
         if self.state.records or self.state.lost:
             self._deadlines.watch()
         if published:
             self._keep(published)
-        self.outbox.flush()
         self._unsaved += len(entries)
         if self._unsaved >= SNAPSHOT_EVERY:
             self.save()
