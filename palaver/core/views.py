@@ -3,11 +3,28 @@
 from itertools import islice
 
 from palaver.core import budgets, floor
-from palaver.core.message import timestamp
+from palaver.core.message import Role, timestamp
 from palaver.core.policies import rotation
-from palaver.core.protocol import FloorView, Holder, Seat
+from palaver.core.protocol import FloorView, Holder, Seat, Welcome
 from palaver.core.seats import CROWD
 from palaver.core.state import Member, RoomState
+
+
+def welcome(state: RoomState, name: str, role: Role, session: str, *, delivered: int, time: float) -> Welcome:
+    """The room as a newcomer finds it, who was sent everything up to the `seq` `delivered`."""
+    return Welcome(
+        room=state.name,
+        timestamp=timestamp(time),
+        name=name,
+        role=role,
+        session=session,
+        seq=state.seq,
+        missed=state.seq - delivered,
+        members=len(state.members),
+        roster=roster(state),
+        floor=floor_view(state),
+        pins=tuple(state.pins),
+    )
 
 
 def roster(state: RoomState) -> tuple[Seat, ...]:

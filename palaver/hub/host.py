@@ -38,7 +38,6 @@ from palaver.core.protocol import (
     Nack,
     Say,
     Streamed,
-    Welcome,
     encode,
 )
 from palaver.core.state import RoomState, encode_state
@@ -359,24 +358,12 @@ class RoomHost:
         if session.legacy:
             session.delivered = self.state.seq
         else:
-            session.write(wire(encode(self._welcome(session))))
+            welcome = views.welcome(
+                self.state, session.name, session.role, session.ident, delivered=session.delivered, time=self.now()
+            )
+            session.write(wire(encode(welcome)))
         admitted.set_result(None)
         self.catching_up.start(session)
-
-    def _welcome(self, session: Session) -> Welcome:
-        return Welcome(
-            room=self.state.name,
-            timestamp=timestamp(self.now()),
-            name=session.name,
-            role=session.role,
-            session=session.ident,
-            seq=self.state.seq,
-            missed=self.state.seq - session.delivered,
-            members=len(self.state.members),
-            roster=views.roster(self.state),
-            floor=views.floor_view(self.state),
-            pins=tuple(self.state.pins),
-        )
 
     def _disconnect(self, ident: str, code: Close, reason: str, entry: str) -> None:
         if entry:
