@@ -18,9 +18,13 @@ def charge(state: RoomState, record: Record, meta: dict[str, Any] | None) -> Non
         if "spoke_for_other" in meta:
             record.cut += int(_number(meta["spoke_for_other"]))
     spent = state.spent
-    spent["messages"] = spent.get("messages", 0.0) + 1
-    spent["tokens"] = spent.get("tokens", 0.0) + tokens
-    spent["cost"] = spent.get("cost", 0.0) + cost
+    if "messages" not in spent:
+        spent.update(messages=0.0, tokens=0.0, cost=0.0)
+    spent["messages"] += 1
+    if tokens:
+        spent["tokens"] += tokens
+    if cost:
+        spent["cost"] += cost
 
 
 def _number(value: object) -> float:

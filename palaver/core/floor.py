@@ -101,10 +101,10 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
     member = state.members[key]
     if key in floor.grants or (not choices and agent_room(state) <= 0):
         return False
-    floor.turn += 1
+    floor.turn = turn = floor.turn + 1
     given = Grant(
         name=member.name,
-        turn=floor.turn,
+        turn=turn,
         epoch=floor.epoch,
         since=state.now,
         deadline=state.now + floor.lease,
@@ -116,9 +116,10 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
     floor.grants[key] = given
     if floor.hands:
         floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
-    state.decisions[given.turn] = reason
-    while len(state.decisions) > KEPT_DECISIONS:
-        del state.decisions[next(iter(state.decisions))]
+    decisions = state.decisions
+    decisions[turn] = reason
+    while len(decisions) > KEPT_DECISIONS:
+        del decisions[next(iter(decisions))]
     out.append(Entrust(member.session, given))
     out.append(FloorChanged())
     return True

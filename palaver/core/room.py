@@ -55,7 +55,8 @@ def _say(state: RoomState, entry: Entry, key: str, frame: Say, out: list[Effect]
     elif entry.role in AGENTS:
         _say_with_floor(state, entry, key, frame, out)
     else:
-        speaking.say(state, entry, frame, None, out)
+        speaking.publish(state, entry, frame, None, out)
+        speaking.settle(state, out)
 
 
 def _say_with_floor(state: RoomState, entry: Entry, key: str, frame: Say, out: list[Effect]) -> None:
@@ -71,8 +72,7 @@ def _say_with_floor(state: RoomState, entry: Entry, key: str, frame: Say, out: l
     elif state.floor.approval:
         speaking.hold(state, _words(entry, frame, given.turn), out)
     else:
-        speaking.say(state, entry, frame, given.turn, out)
-        return
+        speaking.publish(state, entry, frame, given.turn, out)
     speaking.settle(state, out)
 
 
@@ -96,7 +96,7 @@ def _refuse_agent(state: RoomState, key: str, frame: Say) -> Nack | None:
     if state.floor.paused:
         return notices.nack(state, frame.id, "paused", "the room is paused")
     record = state.records[key]
-    if record.is_muted(state.now):
+    if record.muted_until > state.now:
         left = record.muted_until - state.now
         return notices.nack(state, frame.id, "muted", f"{record.name} is muted", left if left < 1e9 else None)
     given = state.floor.grants.get(key)

@@ -16,21 +16,8 @@ BLOCK: Final = 64
 """History is cut in blocks of so many messages: one `del` for many."""
 
 
-def say(state: RoomState, entry: Entry, frame: Say, turn: int | None, out: list[Effect]) -> None:
-    """Publish what an entry says, then let the floor go on."""
-    _publish(state, entry, frame, turn, out)
-    settle(state, out)
-
-
-def publish(state: RoomState, words: Held, out: list[Effect]) -> Message:
-    """Publish words that waited, or that a moderator says for others, then let the floor go on."""
-    message = _publish(state, words, words, words.turn, out)
-    settle(state, out)
-    return message
-
-
-def _publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | None, out: list[Effect]) -> Message:
-    """Give these words the next `seq` and count them."""
+def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | None, out: list[Effect]) -> Message:
+    """Give these words the next `seq` and count them; then the floor can go on (`settle`)."""
     state.seq = seq = state.seq + 1
     message = Message(
         room=state.name,
@@ -105,7 +92,7 @@ def settle(state: RoomState, out: list[Effect]) -> None:
     """After any change: publish what was sealed if all have spoken, enforce budgets, let the policy decide."""
     while state.floor.sealed and not state.floor.grants and not state.floor.paused:
         words = state.floor.sealed.pop(0)
-        _publish(state, words, words, words.turn, out)
+        publish(state, words, words, words.turn, out)
     if state.records:
         enforce_budgets(state, out)
         floor.decide(state, out)

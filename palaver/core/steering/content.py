@@ -24,12 +24,19 @@ def _words(turn: Turn, name: str, role: str, content: str, meta: dict[str, Any] 
     )
 
 
+def _publish(turn: Turn, words: Held) -> Message:
+    """Publish words that waited, or that a moderator says for others, and let the floor go on."""
+    message = speaking.publish(turn.state, words, words, words.turn, turn.out)
+    speaking.settle(turn.state, turn.out)
+    return message
+
+
 # --- speaking for the room -----------------------------------------------------------------------------------------
 
 
 def _sys(turn: Turn) -> Outcome:
     words = _words(turn, "system", "moderator", turn.parsed.values["text"])
-    message = speaking.publish(turn.state, words, turn.out)
+    message = _publish(turn, words)
     return Outcome(f"said as the system: message {message.seq}")
 
 
@@ -38,7 +45,7 @@ def _sendas(turn: Turn) -> Outcome:
     record = turn.state.records.get(key_of(name))
     role = record.role if record else "moderator"
     words = _words(turn, name, role, turn.parsed.values["text"], {"sent_as": True})
-    message = speaking.publish(turn.state, words, turn.out)
+    message = _publish(turn, words)
     return Outcome(f"said in {name}'s name: message {message.seq}", {"sent as": [turn.entry.name, name]})
 
 
@@ -55,7 +62,7 @@ def _whisper(turn: Turn) -> Outcome:
         content=turn.parsed.values["text"],
         to=name,
     )
-    message = speaking.publish(turn.state, words, turn.out)
+    message = _publish(turn, words)
     return Outcome(f"whispered to {name}: message {message.seq}")
 
 
@@ -79,7 +86,7 @@ def _ok(turn: Turn) -> Outcome:
     for ticket in tickets:
         if turn.state.floor.steps is not None:  # it counted when it was held
             turn.state.floor.steps += 1
-        speaking.publish(turn.state, turn.state.held.pop(ticket), turn.out)
+        _publish(turn, turn.state.held.pop(ticket))
     turn.out.append(FloorChanged())
     return Outcome(f"let through: {', '.join(tickets) or 'none'}", {"held": [tickets, []]} if tickets else None)
 
