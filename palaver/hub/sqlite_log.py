@@ -145,10 +145,7 @@ class SqliteLog:
         self._published.setdefault(room, []).extend(messages)
         self._unrecorded += sum([len(body) for _, body in messages])
         if self._unrecorded >= MOST_PUBLISHED:
-            if room in self._tails:
-                self._record_now()
-            else:  # it is made again from its log: nobody waits for this, and the loop has other things to do
-                self._hand(self._gathered(published=True))
+            self._record_now()
         elif self._recording is None:
             self._recording = self._loop.call_later(IDLE_FLUSH, self._record_now)
 
