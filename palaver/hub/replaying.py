@@ -28,24 +28,17 @@ async def replay(
 ) -> AsyncIterator[tuple[int, list[tuple[int, bytes]]]]:
     """Apply what the log holds above the state, up to the position `until`, step by step; others may go on between.
 
-    Yields how many entries were applied and what they published, as the archive wants it: `seq` and JSON. The next
-    entries are read while these are applied.
+    Yields how many entries were applied and what they published, as the archive wants it: `seq` and JSON.
     """
-    reading = asyncio.ensure_future(read(state.name, state.applied, READ))
-    try:
-        while entries := await reading:
-            reading = asyncio.ensure_future(read(state.name, entries[-1][0], READ))
-            for start in range(0, len(entries), STEP):
-                step = entries[start : start + STEP]
-                if until is not None and step[-1][0] > until:
-                    step = [one for one in step if one[0] <= until]
-                    yield len(step), _carry_out(state, step)
-                    return
+    while entries := await read(state.name, state.applied, READ):
+        for start in range(0, len(entries), STEP):
+            step = entries[start : start + STEP]
+            if until is not None and step[-1][0] > until:
+                step = [one for one in step if one[0] <= until]
                 yield len(step), _carry_out(state, step)
-                await asyncio.sleep(0)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+                return
+            yield len(step), _carry_out(state, step)
+            await asyncio.sleep(0)
 
 
 def _carry_out(state: RoomState, entries: Sequence[tuple[int, Entry]]) -> list[tuple[int, bytes]]:

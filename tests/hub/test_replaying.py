@@ -1,6 +1,5 @@
 """A replay gives the room that was, wherever it ends and in whatever pieces the log answers."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,27 +72,6 @@ async def test_a_replay_up_to_any_entry_gives_the_room_that_was_then(
     for until in range(1, len(log) + 1, 7):
         assert await replayed(reader(log, 50), until) == moments[until - 1]
     assert await replayed(reader(log, 50)) == moments[-1]
-
-
-async def test_the_next_part_is_read_while_one_is_applied_and_given_up_with_the_replay() -> None:
-    log, asked, given_up = log_of(5), asyncio.Event(), asyncio.Event()
-
-    async def read(name: str, after: int, limit: int) -> list[tuple[int, Entry]]:
-        if after:
-            assert after == 40
-            asked.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                given_up.set()
-        return list(enumerate(log, 1))[:40]
-
-    state = RoomState(name="main")
-    steps = replay(read, state)
-    assert (await anext(steps))[0] == 40
-    await asked.wait()
-    await steps.aclose()
-    assert given_up.is_set() and state.applied == 40
 
 
 async def test_a_log_that_cannot_be_read_ends_the_replay_after_what_was_read() -> None:
