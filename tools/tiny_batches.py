@@ -1,6 +1,7 @@
 """The tiny model's corpus as tensors: documents to token ids with a weight for each, in batches that take as long."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -12,11 +13,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 CONTEXT = 1024
-ROUND = 192
-"""Documents that are sorted by length at a time."""
-BATCH_COST = 2560
+AT_ONCE = 256
+"""Documents that are made at a time."""
+STRIDE = 32
+"""A row's length is a multiple of this and each length has its number of rows: a matrix product of a shape that was not
+seen yet takes long, for its code is made first."""
+BATCH_COST = 1700
 """A token costs 1, and 1 more for each `ATTENTION` tokens of its row: attention looks back at all of them."""
-ATTENTION = 1200
+ATTENTION = 900
 COPY_WEIGHT = 2.5
 """Names and topics taken from before are few among the tokens, and the hardest to learn."""
 
@@ -72,28 +76,32 @@ def weigh(text: str, offsets: list[tuple[int, int]], copied: tuple[str, ...], we
     ]
 
 
-def batches(encoder: Encoder, seed: int, *, drills: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches that cost about `BATCH_COST`, examples of like length together: (ids, weights).
+def batches(encoder: Encoder, seed: int, share: slice, *, drills: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches of examples of like length: (ids, weights).
 
-    The first `drills` rounds are words to repeat and nothing else: so copying is there when the conversations begin.
+    Each worker's `share` starts at its own number and its step is the number of workers: at one time all of them get
+    batches of one shape, so that none waits for the others. The first `drills` examples are words to repeat and nothing
+    else: so copying is there when the conversations begin.
     """
     words = Words(Random(seed))
+    waiting: dict[int, list[Example]] = {}
     for number in itertools.count():
-        make = drill if number < drills else document
-        examples = encoder.encode([make(words.random, words) for _ in range(ROUND)])
-        examples = sorted((e for e in examples if len(e.ids) <= CONTEXT), key=lambda e: len(e.ids))
-        chunks: list[list[Example]] = [[]]
-        for example in examples:
-            length = len(example.ids)
-            if (len(chunks[-1]) + 1) * length * (1 + length / ATTENTION) > BATCH_COST:
-                chunks.append([])
-            chunks[-1].append(example)
-        words.random.shuffle(chunks)
-        yield from (pad(chunk) for chunk in chunks if chunk)
+        make = drill if number * AT_ONCE < drills else document
+        for example in encoder.encode([make(words.random, words) for _ in range(AT_ONCE)]):
+            length = math.ceil((len(example.ids) - 1) / STRIDE) * STRIDE
+            if length <= CONTEXT:
+                alike = waiting.setdefault(length, [])
+                alike.append(example)
+                if len(alike) == rows(length) * share.step:
+                    yield pad(waiting.pop(length)[share], length + 1)
 
 
-def pad(examples: list[Example]) -> tuple[Tensor, Tensor]:
-    longest = max(len(e.ids) for e in examples)
-    ids = [e.ids + [0] * (longest - len(e.ids)) for e in examples]
-    weights = [e.weights + [0.0] * (longest - len(e.weights)) for e in examples]
+def rows(length: int) -> int:
+    """How many rows of one length a batch has."""
+    return max(1, round(BATCH_COST / (length * (1 + length / ATTENTION))))
+
+
+def pad(examples: list[Example], length: int) -> tuple[Tensor, Tensor]:
+    ids = [e.ids + [0] * (length - len(e.ids)) for e in examples]
+    weights = [e.weights + [0.0] * (length - len(e.weights)) for e in examples]
     return torch.tensor(ids), torch.tensor(weights)

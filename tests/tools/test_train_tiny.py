@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Iterator
 from random import Random
 
@@ -44,7 +45,7 @@ def trained(out: pathlib.Path, seed: int) -> str:
     """Train by one worker for three steps from the shipped weights; returns the digest of what comes of them."""
     tokenizer, model = train_tiny.load(train_tiny.OUT)
     size = sum(parameter.numel() for parameter in model.parameters())
-    team = train_tiny.Team(torch.zeros(2, 1, size), multiprocessing.get_context("spawn").Barrier(1))
+    team = train_tiny.Team(torch.zeros(1, size), multiprocessing.get_context("spawn").Barrier(1))
     train_tiny.work(0, train_tiny.Plan(out, None, seed=seed, steps=3), team, tokenizer, model)
     return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
 
@@ -73,17 +74,37 @@ def test_the_command_makes_a_checkpoint_that_can_be_loaded(tmp_path: pathlib.Pat
     assert model.dtype == torch.float16
 
 
-def test_workers_take_the_mean_of_their_gradients() -> None:
+@pytest.mark.parametrize(("length", "mean"), [(0.1, 0.2), (100.0, 3**-0.5)])
+def test_workers_take_the_mean_of_their_gradients_cut_to_a_length_of_one(length: float, mean: float) -> None:
     pair = [torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)]
-    for number, layer in enumerate(pair):
+    for layer, times in zip(pair, (1, 3), strict=True):
         for parameter in layer.parameters():
-            parameter.grad = torch.full_like(parameter, number + 1.0)
-    team = train_tiny.Team(torch.zeros(2, 2, 3), multiprocessing.get_context("spawn").Barrier(2))
-    other = threading.Thread(target=team.mean, args=(1, 0, pair[1]))
+            parameter.grad = torch.full_like(parameter, length * times)
+    team = train_tiny.Team(torch.zeros(2, 3), multiprocessing.get_context("spawn").Barrier(2))
+    other = threading.Thread(target=team.mean, args=(1, list(pair[1].parameters())))
     other.start()
-    team.mean(0, 0, pair[0])
+    team.mean(0, list(pair[0].parameters()))
     other.join()
-    assert all(p.grad is not None and p.grad.eq(1.5).all() for layer in pair for p in layer.parameters())
+    gradients = [p.grad for layer in pair for p in layer.parameters()]
+    assert all(torch.allclose(g, torch.tensor(mean)) for g in gradients if g is not None)
+    assert None not in gradients
+
+
+def test_each_weight_is_changed_by_one_worker() -> None:
+    model = train_tiny.load(train_tiny.OUT)[1]
+    shares = [train_tiny.optimizers(model, slice(rank, None, 2)) for rank in range(2)]
+    changed = [p for share in shares for optimizer, _ in share for g in optimizer.param_groups for p in g["params"]]
+    assert sorted(map(id, changed)) == sorted(map(id, model.parameters()))
+
+
+@pytest.mark.parametrize("length", [7, 128, 300])
+def test_attention_in_blocks_is_the_attention_of_torch(length: int) -> None:
+    query, key, value = torch.randn(3, 2, 5, length, 32, generator=torch.Generator().manual_seed(1))
+    scale = types.SimpleNamespace(scaling=32**-0.5)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    mixed = train_tiny.attend(scale, query, key, value)[0].transpose(1, 2)
+    assert torch.allclose(mixed.float(), expected, atol=0.03)
+    assert not torch.allclose(mixed[:, :, 1:].float(), expected[:, :, :-1], atol=0.03)
 
 
 def test_the_trained_tokens_are_those_of_the_chat_template() -> None:
@@ -104,11 +125,21 @@ def test_names_and_topics_from_before_weigh_more_and_nothing_else_does() -> None
     assert set(example.weights) == {0.0, 0.5, 0.5 * tiny_batches.COPY_WEIGHT}
 
 
-def test_a_batch_stays_within_its_cost() -> None:
+def test_a_batch_has_one_of_few_shapes_and_costs_about_the_same() -> None:
     encoder = tiny_batches.Encoder(AutoTokenizer.from_pretrained(train_tiny.OUT))
-    for ids, weights in itertools.islice(tiny_batches.batches(encoder, 1, drills=1), 40):
-        assert ids.shape == weights.shape
-        assert len(ids) == 1 or ids.numel() * (1 + ids.shape[1] / tiny_batches.ATTENTION) <= tiny_batches.BATCH_COST
+    for ids, weights in itertools.islice(tiny_batches.batches(encoder, 1, slice(0, None, 1), drills=256), 40):
+        length = ids.shape[1] - 1
+        assert ids.shape == weights.shape == (tiny_batches.rows(length), length + 1)
+        assert length % tiny_batches.STRIDE == 0
+        assert 0.6 < ids.numel() * (1 + length / tiny_batches.ATTENTION) / tiny_batches.BATCH_COST < 1.4
+
+
+def test_workers_get_examples_of_their_own_in_batches_of_the_same_shape() -> None:
+    encoder = tiny_batches.Encoder(AutoTokenizer.from_pretrained(train_tiny.OUT))
+    mine, other = (tiny_batches.batches(encoder, 1, slice(rank, None, 2), drills=0) for rank in range(2))
+    for (ids, _), (others, _) in itertools.islice(zip(mine, other, strict=True), 20):
+        assert ids.shape == others.shape
+        assert not ids.equal(others)
 
 
 def test_the_corpus_follows_from_its_seed() -> None:
