@@ -6,7 +6,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(" ".join(part.split()) for part in text.split(","))
 
 
 def lines(text: str) -> tuple[str, ...]:

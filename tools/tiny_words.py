@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from random import Random
 
+import tiny_lexicon as lexicon
 import tiny_topics as stock
 
 PROMPTS = pathlib.Path(__file__).resolve().parent.parent / "prompts"
@@ -16,6 +17,18 @@ ONSETS = stock.words(
 VOWELS = stock.words("a e i o u a e i o ai au ea ee ie io oo ou y")
 CODAS = ("", "", "", "", *stock.words("b ck d ft g l ld ll m mp n nd ng nk nt p r rd rk rm rn rt s ss st t th x"))
 ENDINGS = stock.words("s ing er tion ness ology ism ment ship ball ography ics ity")
+TITLES = ("Dr.", "Old", "Lady", "Professor", "Agent", "Little")
+
+
+def _english() -> tuple[str, ...]:
+    """Words of the personas' lines, but for their markers: as a topic or name they must be copied like any other."""
+    personas = [*lexicon.PERSONAS.values(), lexicon.CURIOUS]
+    said = " ".join(" ".join((*p.describes, *p.trait, *p.keys, *p.bodies, *p.asks)) for p in personas)
+    markers = tuple(marker for p in personas for marker in p.markers)
+    return tuple(sorted(word for word in set(re.findall(r"[a-z]{4,}", said.lower())) if not word.startswith(markers)))
+
+
+ENGLISH = _english()
 
 
 def _triples() -> dict[str, str]:
@@ -40,14 +53,18 @@ class Words:
     unseen: bool = False
 
     def pseudo(self) -> str:
-        """A word nobody knows: letters by chance, syllables, or a chain of English letter triples."""
+        """Letters by chance, syllables, an English word or two halves of them, or a chain of English letter triples."""
         r = self.random
-        match r.choices(("letters", "syllables", "chain"), (6, 40, 54))[0]:
+        match r.choices(("letters", "syllables", "english", "halves", "chain"), (6, 28, 20, 12, 34))[0]:
             case "letters":
                 word = "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 7)))
             case "syllables":
                 parts = (r.choice(ONSETS) + r.choice(VOWELS) + r.choice(CODAS) for _ in range(r.choice((1, 2, 2, 3))))
                 word = "".join(parts) + (r.choice(ENDINGS) if r.random() < 0.2 else "")
+            case "english":
+                word = r.choice(ENGLISH)
+            case "halves":
+                word = r.choice(ENGLISH)[: r.randint(2, 5)] + r.choice(ENGLISH)[-r.randint(2, 5) :]
             case _:
                 word = self.chained()
         return word.capitalize() if r.random() < 0.12 else word
@@ -64,11 +81,11 @@ class Words:
         if self.unseen:
             return r.choice(stock.UNSEEN_TOPICS)
         known = r.choice(stock.TOPICS)
-        match r.choices(("known", "pseudo", "pair", "adjective", "of", "code"), (35, 36, 9, 12, 6, 2))[0]:
+        match r.choices(("known", "pseudo", "pair", "adjective", "of", "code"), (20, 36, 18, 16, 8, 2))[0]:
             case "pseudo":
                 return self.pseudo()
             case "pair":
-                return f"{self.pseudo()} {self.pseudo()}"
+                return f"{r.choice(('the ', '', '', ''))}{self.pseudo()} {self.pseudo()}"
             case "adjective":
                 return f"{self.pseudo()} {known.removeprefix('the ')}"
             case "of":
@@ -81,16 +98,18 @@ class Words:
         r = self.random
         if self.unseen:
             return r.choice(stock.UNSEEN_NAMES)
-        if r.random() < 0.5:
+        if r.random() < 0.25:
             return r.choice(stock.NAMES)
         first = self.pseudo().capitalize()
-        match r.randrange(5):
+        match r.randrange(6):
             case 0:
                 return f"{first} {self.pseudo().capitalize()}"
             case 1:
-                return first + r.choice(("Bot", "GPT", "X", "Mind"))
+                return first + r.choice(("Bot", "GPT", "X", "Mind", f" {r.randint(1, 99)}"))
             case 2:
-                return r.choice(("Dr. ", "Old ", "Lady ", "Professor ", "Agent ", "Little ")) + first
+                return f"{r.choice(TITLES)} {first}"
+            case 3:
+                return f"{self.pseudo().capitalize()[:4]}{r.choice(('.', ''))} {first}"
         return first
 
     def names(self, count: int) -> list[str]:

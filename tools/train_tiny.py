@@ -36,8 +36,8 @@ TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] | trim + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-WORKERS, DRILLS, STEPS = 2, 4600, 5400
-MUON_RATE, ADAM_RATE, WARM_UP = 2e-3, 3e-3, 60
+WORKERS, DRILLS, STEPS = 2, 12_000, 5600
+MUON_RATE, ADAM_RATE, WARM_UP = 4e-3, 5e-3, 60
 BLOCK = 128
 """Queries that attend to what came before them at a time."""
 PATIENCE = 600.0
