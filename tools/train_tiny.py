@@ -92,7 +92,7 @@ AttentionInterface.register("causal_blocks", attend)
 
 
 def loss_of(model: LlamaForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross entropy; logits are computed only where there is something to learn."""
+    """Weighted cross entropy; logits only where there is something to learn, and up to a multiple of `STRIDE`."""
     shares = weights[:, 1:].flatten()
     wanted = shares.argsort(descending=True)[: math.ceil(shares.count_nonzero() / STRIDE) * STRIDE]
     with torch.autocast("cpu", dtype=torch.bfloat16):

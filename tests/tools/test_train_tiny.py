@@ -182,6 +182,13 @@ def test_names_and_topics_kept_for_measuring_are_not_in_the_corpus() -> None:
     assert not set(NAMES) & set(UNSEEN_NAMES)
 
 
+@pytest.mark.parametrize("unseen", [False, True])
+def test_names_and_topics_stay_on_one_line_and_have_no_personas_mark(unseen: bool) -> None:
+    words = tiny_words.Words(Random(1), unseen=unseen)
+    assert not any("\n" in drawn for _ in range(500) for drawn in (words.topic(), words.name()))
+    assert all(tiny_figures.style_of(word) is None for word in tiny_words.ENGLISH)
+
+
 def test_garbled_words_and_foreign_labels_are_seen() -> None:
     document = tiny_grammar.Document("group", "sage", [], "tea", ("Mira", "Moderator"))
     assert tiny_figures.foreign_words("The river of tae.", "tea") == ["tae"]
