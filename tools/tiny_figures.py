@@ -50,6 +50,10 @@ def prompt_of(document: Document) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in document.turns[:-1]]
 
 
+def text_of(prompt: list[dict[str, str]]) -> str:
+    return "\n".join(message["content"] for message in prompt)
+
+
 def foreign_words(reply: str, prompt: str) -> list[str]:
     """Words that neither the grammar knows nor the prompt has: garbled names and topics."""
     known = VOCABULARY | set(re.findall(r"[\w'-]+", prompt))
@@ -114,7 +118,7 @@ def measure(folder: pathlib.Path, count: int, *, seed: int, temperature: float =
         name: list(zip(documents, said(documents), strict=True))
         for name, documents in (("known", first_known), ("unseen", first_unseen), ("pseudo", first_pseudo))
     }
-    prompts = {id(d): json.dumps(prompt_of(d)) for d in talk}
+    prompts = {id(d): text_of(prompt_of(d)) for d in talk}
     figures = {
         "turn_ends": percent(ended for _, _, ended in spoken),
         "valid_words": percent(not foreign_words(text, prompts[id(d)]) for d, text, _ in spoken),
@@ -157,7 +161,7 @@ def cast(model: Any, tokenizer: Any, topics: Iterable[str], temperature: float) 
             for talk, prompt, (text, _) in zip(
                 talks, prompts, replies(model, tokenizer, prompts, temperature), strict=True
             ):
-                heard.append((persona, text, json.dumps(prompt)))
+                heard.append((persona, text, text_of(prompt)))
                 if text != lexicon.PASS:  # silence is no message
                     repeated += text in [message.content for message in talk.messages]
                     talk.say(name, text)

@@ -191,6 +191,8 @@ def test_names_and_topics_stay_on_one_line_and_have_no_personas_mark(unseen: boo
 
 def test_garbled_words_and_foreign_labels_are_seen() -> None:
     document = tiny_grammar.Document("group", "sage", [], "tea", ("Mira", "Moderator"))
+    prompt = tiny_figures.text_of([{"role": "user", "content": "Moderator: tea?\nQuorbel: Yes."}])
+    assert tiny_figures.foreign_words("The river of tea, Quorbel.", prompt) == []
     assert tiny_figures.foreign_words("The river of tae.", "tea") == ["tae"]
     assert tiny_figures.has_label("Yes.\nMira: no.", document)
     assert not tiny_figures.has_label("Yes, Mira: no.", document)
