@@ -52,7 +52,8 @@ def outcome(place: Path, row: Row) -> str:
         path.write_text(source, encoding="utf-8")
     if done.returncode == _FAILED:
         return "noticed"
-    return f"NOT NOTICED ({done.returncode}): {' '.join(done.stdout.split()[-20:])}"
+    what = "NOT NOTICED" if done.returncode == 0 else f"did not run ({done.returncode})"
+    return f"{what}: {' '.join(done.stdout.split()[-20:])}"
 
 
 def outcomes(rows: Sequence[Row], at_once: int = AT_ONCE) -> Iterator[tuple[Row, str]]:
