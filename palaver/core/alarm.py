@@ -51,7 +51,7 @@ def listen(state: RoomState, out: list[Effect], message: Message) -> None:
 def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
     """What is wrong with the end of `history`, in words; empty where nothing is."""
     size, ping_pong = settings["window"], settings["ping_pong"]
-    recent = _since_human(history, size if size > ping_pong else ping_pong)
+    recent = _since_human(history, max(size, ping_pong))
     if len(recent) < 3:
         return ""
     last, window, limit = recent[0], recent[:size], settings["overlap"]
@@ -104,8 +104,8 @@ def _phrases(text: str) -> _Phrases:
     words = looked_at.split()
     if len(looked_at) > _LONGEST_WORD * len(words):
         words = list(looked_at)
-    count = len(words) - 2
-    return _Phrases(text, frozenset(zip(words, words[1:], words[2:], strict=False)), count if count > 0 else 0)
+    different = frozenset(zip(words, words[1:], words[2:], strict=False))
+    return _Phrases(text, different, max(len(words) - 2, 0))
 
 
 def _shared(one: _Phrases, other: _Phrases) -> float:

@@ -90,9 +90,7 @@ def left_when_free(state: RoomState) -> int:
     left = floor.hop_limit - floor.since_human if floor.hop_limit else 1_000_000
     if floor.steps is not None and floor.steps < left:
         left = floor.steps
-    left -= len(floor.sealed)
-    waiting_room = KEPT_HELD - len(state.held)
-    return left if left < waiting_room else waiting_room
+    return min(left - len(floor.sealed), KEPT_HELD - len(state.held))
 
 
 def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices: tuple[str, ...] = ()) -> bool:
@@ -211,8 +209,8 @@ def forget(state: RoomState, out: list[Effect], key: str) -> None:
 
 def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
     """The holder has spoken or passed: the grant is used up."""
-    given, record = state.floor.grants.pop(key), state.records[key]
-    record.seconds += state.now - given.since
+    given, record = _end(state, key), state.records[key]
+    assert given is not None, f"{key} does not have the floor"
     if given.context > record.heard:
         record.heard = given.context
     if given.purpose == "speak":

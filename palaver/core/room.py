@@ -219,8 +219,8 @@ def _left(state: RoomState, entry: Entry, key: str, frame: Left, out: list[Effec
 
 
 def _hub_started(state: RoomState, entry: Entry, key: str, frame: HubStarted, out: list[Effect]) -> None:
-    for key in [key for key, member in state.members.items() if member.hub == frame.hub]:
-        seats.remove(state, key, "hub restarted", out)
+    for seated in [seated for seated, member in state.members.items() if member.hub == frame.hub]:
+        seats.remove(state, seated, "hub restarted", out)
     speaking.settle(state, out)
 
 

@@ -284,9 +284,9 @@ class RoomHost:
                     self.outbox.reply(session, frame)
                     if isinstance(frame, Nack):
                         self._metrics.nack(frame.code)
-            case Acknowledge(session=ident):
+            case Acknowledge(ident, words, seq):
                 if (session := self.outbox.sessions.get(ident)) is not None:
-                    self.outbox.acknowledge(session, ack(self.state, effect.id, effect.seq))
+                    self.outbox.acknowledge(session, ack(self.state, words, seq))
             case FloorChanged():
                 self._floor_changed = True
             case Entrust(ident, given):

@@ -226,7 +226,10 @@ class Outbox:
             self._schedule()
 
     def flush(self) -> None:
-        """Write what has gathered: the same bytes to all with the same view, one write for each session."""
+        """Write what has gathered: the same bytes to all with the same view, in one write for each session.
+
+        Only behind a sheet, acknowledgements take a second one.
+        """
         self._scheduled = False
         common, self._common = self._common, []
         private, self._private = self._private, {}

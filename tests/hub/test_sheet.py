@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from tests.patience import within
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 Loop = Callable[[], asyncio.AbstractEventLoop]
 CROWD = sheet.MANY + 4
+
+
+def run(loop: Loop, talk: Callable[[], Coroutine[None, None, None]]) -> None:
+    """The talk on an event loop of this kind."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(talk())
 
 
 class Reader:
@@ -117,8 +123,7 @@ def test_a_large_pass_is_the_same_for_all_and_comes_between_the_small_ones(loop:
             for reader in readers:
                 assert await reader.read(len(expected)) == expected
 
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(talk())
+    run(loop, talk)
     assert sheets.count(max(sheets)) >= CROWD
 
 
@@ -136,8 +141,7 @@ def test_one_that_does_not_read_gets_the_rest_later_and_in_order(loop: Loop, she
             assert not late.session.behind
             assert got + await late.read(len(expected) - len(got)) == expected
 
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(talk())
+    run(loop, talk)
     assert 0 < min(sheets) < max(sheets)
 
 
@@ -161,8 +165,7 @@ def test_one_that_hung_up_harms_nobody(loop: Loop) -> None:
             for _ in range(3):
                 await pass_on(room, readers[2:])
 
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(talk())
+    run(loop, talk)
 
 
 @pytest.mark.parametrize("missing", ["memory", "the call"])
