@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palaver.cli.common import Parser, add_tls_ca_flag, set_up_logging, tls_of
+from palaver.cli.common import Parser, add_tls_ca_flag, room, set_up_logging, tls_of
 
 if TYPE_CHECKING:
     from palaver.models.client import LLMClient
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--api-base", metavar="URL", help="an OpenAI-compatible endpoint that has the model")
     flags.add_argument("--server", metavar="URL", help="talk to a model in a room of this hub; needs --to")
     flags.add_argument("--to", metavar="NAME", help="the model's name in the room")
-    flags.add_argument("--room", default="main", help="the room, with --server")
+    flags.add_argument("--room", type=room, default="main", help="the room, with --server")
     add_tls_ca_flag(flags)
     flags.add_argument("--name", default="Guest", help="your name in the room, with --server")
     flags.add_argument("--max-new-tokens", type=int, default=500, metavar="N", help="tokens of an answer at most")

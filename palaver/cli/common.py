@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from palaver.core.errors import ConfigError, MissingExtra, PalaverError
+from palaver.core.names import room_name
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,26 @@ def add_trace_flag(parser: argparse.ArgumentParser) -> None:
 def add_hub_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of everyone who joins a hub."""
     parser.add_argument("--server", default=DEFAULT_SERVER, metavar="URL", help="the hub, ws:// or wss://")
-    parser.add_argument("--room", default="main", help="the room to join")
+    parser.add_argument("--room", type=room, default="main", help="the room to join")
     parser.add_argument("--token", help="the room's token (better: environment variable PALAVER_TOKEN)")
     add_tls_ca_flag(parser)
     parser.add_argument("--proxy", metavar="URL", help="reach the hub through this proxy (none: directly)")
+
+
+def room(text: str) -> str:
+    """The value of a flag that names a room."""
+    try:
+        return room_name(text)
+    except PalaverError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def port(text: str) -> int:
+    """The value of a flag that says where to listen; 0 is any that is free."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{value} is not within 0 to 65535")
+    return value
 
 
 def token_of(arguments: argparse.Namespace) -> str | None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from palaver.cli.common import Parser, run_async
+from palaver.cli.common import Parser, port, run_async
 from palaver.core.message import AGENTS, Message
 from palaver.core.protocol import Ack, Event, FloorView, HubFrame, Join, Nack, Presence, System, Welcome
 from palaver.crew import Crew, Process, ProcessFailed
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--topic", default="tea", help="what the moderator asks them to talk about")
     flags.add_argument("--policy", default="round_robin", help="floor policy of the room")
     flags.add_argument("--delay", type=float, default=1.0, help="seconds before each reply")
-    flags.add_argument("--port", type=int, default=0, help="the hub's port; 0 takes a free one")
+    flags.add_argument("--port", type=port, default=0, help="the hub's port; 0 takes a free one")
     flags.add_argument(
         "--folder", type=Path, help="where log, transcripts and the processes' output go (default: logs/demo-TIME)"
     )

@@ -4,11 +4,21 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from palaver.cli.common import Parser, add_log_flags, add_trace_flag, let_the_collector_rest, run_async, set_up
+from palaver.cli.common import (
+    Parser,
+    add_log_flags,
+    add_trace_flag,
+    let_the_collector_rest,
+    port,
+    run_async,
+    set_up,
+)
 from palaver.cli.limits import add_limit_flags, allow_many_connections, limits_of
 from palaver.cli.shared_log import add_shared_log_flags, log_of
 from palaver.core.errors import ConfigError, LogUnavailable
@@ -26,12 +36,14 @@ from palaver.hub.transcripts import Transcripts
 
 logger = logging.getLogger(__name__)
 
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+")
+
 
 def parser() -> argparse.ArgumentParser:
     """The flags of a hub."""
     flags = Parser(prog="server.py", description="The hub: orders, logs and delivers what is said in its rooms.")
     flags.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    flags.add_argument("--port", type=int, default=8765, help="port to listen on; 0 takes a free one")
+    flags.add_argument("--port", type=port, default=8765, help="port to listen on; 0 takes a free one")
     flags.add_argument(
         "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where the log lies; made if missing"
     )
@@ -54,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--origin",
+        type=_origin,
         action="append",
         default=[],
         metavar="URL",
@@ -66,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         help="every moderator's command is added to it; '' keeps none (None: audit.jsonl in --data-dir)",
     )
     flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
-    flags.add_argument("--max-rooms", type=_count, default=1000, metavar="N", help="rooms that may be open")
+    flags.add_argument("--max-rooms", type=_some, default=1000, metavar="N", help="rooms that may be open")
     add_limit_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)
@@ -97,6 +110,21 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
     return value
+
+
+def _some(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _origin(text: str) -> str:
+    """As a browser says it: scheme, host, a port that is not the usual one, small letters, no slash at the end."""
+    origin = text.lower().rstrip("/")
+    if origin != "null" and not _ORIGIN.fullmatch(origin):
+        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give scheme, host and port, as https://chat.example")
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin)
 
 
 def _history(text: str) -> int:

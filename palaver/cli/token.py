@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from palaver.cli.common import Parser
+from palaver.cli.common import Parser, room
 from palaver.core.commands import parse_duration
 from palaver.core.errors import CommandError, ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Role
-from palaver.core.names import room_name, tidy_name
+from palaver.core.names import tidy_name
 
 NEVER = "never"
 
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--role", choices=get_args(Role), required=True, help="what its bearer is in the room")
     flags.add_argument("--name", type=_name, help="the only name to join under (none: any)")
     flags.add_argument(
-        "--room", type=_room, action="append", default=[], help="a room to join; may be repeated (none: all)"
+        "--room", type=room, action="append", default=[], help="a room to join; may be repeated (none: all)"
     )
     flags.add_argument(
         "--expires", type=_seconds, default="12h", metavar="TIME", help="how long it lasts: 30s, 5m, 12h, 7d or never"
@@ -35,13 +35,6 @@ def parser() -> argparse.ArgumentParser:
 def _name(text: str) -> str:
     try:
         return tidy_name(text)
-    except ProtocolError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _room(text: str) -> str:
-    try:
-        return room_name(text)
     except ProtocolError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -3,7 +3,7 @@
 import ssl
 
 from websockets.client import process_exception
-from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidProxy, InvalidStatus
 
 from palaver.core.errors import AccessDenied, ConfigError, NameTaken, PalaverError, ProtocolError
 from palaver.core.protocol import Close, Join
@@ -46,11 +46,12 @@ def unreached(url: str, error: Exception) -> str:
     """Why a hub could not be reached, where trying again may help; raises where it cannot."""
     if process_exception(error) is None:
         return f"no hub at {url}: {_hindrance(url, error)}"
-    if isinstance(error, InvalidURI):
-        raise ConfigError(f"--server {url!r} is no websocket URL; give one like ws://127.0.0.1:8765") from error
+    if isinstance(error, InvalidProxy):
+        told = "give one like http://proxy.example:3128"
+        raise ConfigError(f"--proxy {error.proxy!r} is no proxy's URL ({error.msg}); {told}") from error
     if isinstance(error, InvalidStatus):
-        status = error.response.status_code
-        raise AccessDenied(f"{url} answered HTTP {status}: it does not admit us, or is no hub") from error
+        told = _body(error) or "it does not admit us, or is no hub"
+        raise AccessDenied(f"{url} answered HTTP {error.response.status_code}: {told}") from error
     raise PalaverError(f"{url} does not speak websocket: {error}") from error
 
 
@@ -60,11 +61,15 @@ def _hindrance(url: str, error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {error.verify_message}; --tls-ca FILE names whom to trust"
         case InvalidStatus():
-            told = (error.response.body or b"").decode(errors="replace").strip()[:200]
-            return told or str(error)
+            return _body(error) or str(error)
     text = str(error) or type(error).__name__
     if url.startswith("wss:") and isinstance(error, ssl.SSLError | ConnectionResetError):
         return f"{text}; a hub without --tls-cert is reached by ws://"
     if url.startswith("ws:") and isinstance(error, InvalidMessage):
         return f"{text}; a hub with --tls-cert is reached by wss://"
     return text
+
+
+def _body(error: InvalidStatus) -> str:
+    """What was answered instead of a connection."""
+    return (error.response.body or b"").decode(errors="replace").strip()[:200]

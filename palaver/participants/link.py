@@ -32,7 +32,8 @@ from typing import Any, Final, Self
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.uri import parse_uri
 
 from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Message
@@ -73,6 +74,21 @@ GOODBYE: Final = 2.0
 """Seconds that closing may take."""
 
 
+def addresses(server: str) -> list[str]:
+    """The URLs of hubs in a text that separates them by commas; raises `ConfigError` for what cannot be one."""
+    urls = [url.strip() for url in server.split(",") if url.strip()]
+    if not urls:
+        raise ConfigError(f"--server {server!r} names no URL; give one like ws://127.0.0.1:8765")
+    for url in urls:
+        try:
+            parse_uri(url)
+        except (InvalidURI, ValueError) as error:
+            why = error.msg if isinstance(error, InvalidURI) else error
+            told = f"--server {url!r} is no websocket URL ({why})"
+            raise ConfigError(f"{told}; give one like ws://127.0.0.1:8765") from error
+    return urls
+
+
 @dataclass(frozen=True, slots=True)
 class LinkDown:
     """There is no connection: lost, or not reached. The next attempt is made in `retry_in` seconds."""
@@ -97,9 +113,9 @@ def full_jitter(attempt: int) -> float:
 class Link:
     """A seat at a hub. Enter it to start; leave the block to say goodbye.
 
-    `server` is a URL or several separated by commas, tried in turn. `join.session` is made up where it is missing;
-    `proxy` is `None` for a direct connection, whatever the environment says; `tls` says whom to trust over `wss://`
-    (`None`: whom this machine trusts).
+    `server` is a URL or several separated by commas, tried in turn; raises `ConfigError` for what cannot be one.
+    `join.session` is made up where it is missing; `proxy` is `None` for a direct connection, whatever the environment
+    says; `tls` says whom to trust over `wss://` (`None`: whom this machine trusts).
     """
 
     def __init__(
@@ -111,9 +127,7 @@ class Link:
         tls: ssl.SSLContext | None = None,
         wait: Callable[[int], float] = full_jitter,
     ) -> None:
-        self.urls: Sequence[str] = [url.strip() for url in server.split(",") if url.strip()]
-        if not self.urls:
-            raise ConfigError(f"--server {server!r} names no URL; give one like ws://127.0.0.1:8765")
+        self.urls: Sequence[str] = addresses(server)
         self.join = join if join.session else msgspec.structs.replace(join, session=secrets.token_hex(16))
         self.name = join.name
         """The name as the hub knows it, from the first `welcome` on."""

@@ -44,6 +44,12 @@ async def ready(watcher: Member, name: str) -> None:
 # --- flags ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_room_that_cannot_be_is_told_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        flags("--room", "a b")
+    assert "argument --room: room 'a b' must have 1 to 64 letters, digits" in capsys.readouterr().err
+
+
 def test_flags_and_defaults_are_those_of_the_model_client() -> None:
     """A2.2, row 2.12"""
     assert (

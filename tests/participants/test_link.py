@@ -10,6 +10,7 @@ from palaver.core.errors import AccessDenied, ConfigError, NameTaken, PalaverErr
 from palaver.core.message import Message
 from palaver.core.protocol import Ack, Close, Command, Delta, Error, Join, Leave, Nack, Say, Status, Welcome
 from palaver.participants.link import Link, LinkDown, full_jitter
+from tests.hubs import running
 from tests.participants.fake_hub import FakeHub, fake_hub, message
 from tests.patience import within
 
@@ -254,10 +255,30 @@ async def test_frames_of_a_newer_hub_are_skipped() -> None:
         assert await messages(link, 1) == [1]
 
 
-@pytest.mark.parametrize(("server", "text"), [("http://127.0.0.1:1", "no websocket URL"), (" , ", "names no URL")])
-async def test_a_url_that_cannot_be_one_is_named(server: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "text"),
+    [
+        ("http://127.0.0.1:1", r"'http://127.0.0.1:1' is no websocket URL \(scheme isn't ws or wss\)"),
+        ("ws://127.0.0.1:99999", r"is no websocket URL \(Port out of range 0-65535\)"),
+        ("ws://127.0.0.1:1,hub.example", "'hub.example' is no websocket URL"),
+        (" , ", "names no URL"),
+    ],
+)
+def test_a_url_that_cannot_be_one_is_named_before_any_is_tried(server: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        async with Link(server, Join(name="Ada", role="observer")) as link:
+        Link(server, Join(name="Ada", role="observer"))
+
+
+async def test_why_a_hub_refuses_a_url_is_told_in_its_words() -> None:
+    async with running() as hub:
+        with pytest.raises(AccessDenied, match="answered HTTP 400: a token in a URL ends up in logs"):
+            async with Link(f"{hub.url}/?token=abc", Join(name="Ada", role="observer")) as link:
+                await until(link, Welcome)
+
+
+async def test_a_proxy_that_cannot_be_one_is_named() -> None:
+    with pytest.raises(ConfigError, match="--proxy 'box' is no proxy's URL"):
+        async with Link("ws://127.0.0.1:1", Join(name="Ada", role="observer"), proxy="box") as link:
             await until(link, Welcome)
 
 
