@@ -67,7 +67,7 @@ def seats_of(flags: argparse.Namespace) -> list[Seat]:
             raise ConfigError(f"--persona {persona!r} must be NAME:FILE")
         seats.append(Seat(name=name, prompt_file=path))
     if flags.personas:
-        seats += _listed(flags.personas)
+        seats += listed(flags.personas)
     seats = [seat.model_copy(update={"name": tidy_name(seat.name)}) for seat in seats]
     if len({key_of(seat.name) for seat in seats}) < len(seats):
         raise ConfigError("every seat needs a name of its own (--name, --persona, --personas)")
@@ -79,8 +79,8 @@ def adapters_of(seats: Sequence[Seat], flags: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys([*flags.lora, *(seat.lora for seat in seats if seat.lora)]))
 
 
-def _listed(path: Path) -> list[Seat]:
-    """The list in a YAML file."""
+def listed(path: Path) -> list[Seat]:
+    """The list in a YAML file; raises `ConfigError`."""
     known = ", ".join(Seat.model_fields)
     try:
         raw = yaml.safe_load(read_text(path, "--personas"))

@@ -13,12 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from palaver.cli import parties
 from palaver.cli.backends import amount
 from palaver.cli.common import Parser, run_async
 from palaver.cli.lifetime import until_stopped
+from palaver.cli.seats import listed
 from palaver.config import loading
 from palaver.core.errors import ConfigError, PalaverError
 from palaver.party import scripts
@@ -91,10 +90,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def _names_in(folder: str, file: str) -> list[str]:
-    """Whose seats a file of personas has; a file that cannot be used is the client's to complain of."""
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
-        return [str(seat["name"]) for seat in yaml.safe_load((Path(folder) / file).read_text(encoding="utf-8"))]
-    return []
+    """Whose seats a file of personas has; raises `ConfigError` for one that cannot be used."""
+    return [seat.name for seat in listed(Path(folder) / file)]
 
 
 def _free_port() -> int:

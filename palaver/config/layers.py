@@ -104,6 +104,8 @@ def _described(error: ErrorDetails, document: Document, section_at: Callable[[Ke
             return f"{where}: unknown key; {meant(str(path[-1]), section_at(path[:-1]).model_fields)}"
         case "missing":
             return f"{where}: is missing"
+        case "model_type" | "model_attributes_type":
+            return f"{where}: must be settings, `key: value`, not {error['input']!r:.200}"
         case "value_error":
             return f"{where}: {error['ctx']['error']}"
         case "unknown_model":

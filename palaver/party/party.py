@@ -82,7 +82,9 @@ class Party:
 
     async def start(self, processes: Sequence[Process]) -> None:
         """Start them in this order. Raises `ProcessFailed` where a machine or a terminal cannot be had."""
-        await asyncio.gather(*(self._deliver(each) for each in processes if each.host))
+        sent = await asyncio.gather(*(self._deliver(each) for each in processes if each.host))
+        if failures := [failure for failure in sent if failure]:
+            raise ProcessFailed("\n".join(failures))
         for process in processes:
             log = self.log(process)
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +94,14 @@ class Party:
         self.record = replace(self.record, socket=self.stage.socket, panes=self.stage.panes)
         self.folder.keep(self.record)
 
-    async def _deliver(self, process: Process) -> None:
+    async def _deliver(self, process: Process) -> str:
+        """Lay its script down where it is to run; returns why that cannot be."""
         text = scripts.for_there(self.plan, process)
         done = await _call(scripts.receiving(self.plan, process), text)
-        if done.returncode:
-            said = done.stderr.strip() or f"ssh ended with {done.returncode}"
-            raise ProcessFailed(f"{process.name} cannot be started on {process.host}: {said}")
+        if not done.returncode:
+            return ""
+        said = done.stderr.strip() or f"ssh ended with {done.returncode}"
+        return f"{process.name} cannot be started on {process.host}: {said}"
 
     async def restart(self, process: Process) -> None:
         """End it where it runs, and start it as it was started. Raises `PalaverError`."""
@@ -121,7 +125,7 @@ class Party:
 
     async def _stop_there(self, process: Process, *, for_good: bool) -> str:
         done = await _call(*scripts.stopping(self.plan, process, for_good=for_good))
-        if not done.returncode:
+        if not done.returncode or not self.folder.has_script(process):  # it never got there
             return ""
         said = done.stderr.strip().splitlines()[-1:] or [f"ssh ended with {done.returncode}"]
         return f"{process.name} may still run on {process.host}, which cannot be reached: {said[0]}"
@@ -134,6 +138,9 @@ class Party:
         members = [each for each in self.plan.processes if each.name != HUB]
         try:
             await self.stop(members)
+        except PalaverError as error:
+            told = f"palaver down {self.plan.name} tries again; rm -r {self.folder.path} forgets the party"
+            raise PalaverError(f"{error}\n{told}") from error
         finally:
             await self.stop([self.hub] if self.hub else [])
             self.stage.close()

@@ -4,13 +4,15 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from palaver.config.loading import Document, KeyPath, dotted_path
 from palaver.config.masking import is_secret
-from palaver.core.errors import ConfigError, ProtocolError
+from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Role, key_of
 from palaver.core.names import tidy_name
 from palaver.hub.auth import is_loopback
+from palaver.participants.link import addresses
 from palaver.party.doors import Door
 from palaver.party.process import HUB, Plan, Process, Seat
 from palaver.party.schema import Entry, Member, PartyFile
@@ -82,7 +84,7 @@ class _Planning:
         self._listens = str(flags.get("host", doors["server"].default("host")))
         self._port = flags.get("port", doors["server"].default("port")) or free_port
         scheme = "wss" if flags.get("tls_cert") else "ws"
-        self.url = party.server.url or f"{scheme}://{_reachable(self._listens)}:{self._port}"
+        self.url = self._hub_elsewhere() or f"{scheme}://{_reachable(self._listens)}:{self._port}"
         joining = [entry for entry in (*party.clients, *party.user_sims, party.moderator) if entry is not None]
         self.tls_ca = next((str(entry.flags["tls_ca"]) for entry in joining if "tls_ca" in entry.flags), "")
         self._tunnels: dict[str, int] = {}
@@ -110,7 +112,7 @@ class _Planning:
             flags = {"name": member.name, **member.flags}
             if member.replicas is not None:
                 flags = {key: _numbered(key, value, number) for key, value in flags.items()}
-            tunnel = self._tunnel(member)
+            tunnel = self._tunnel(member, path)
             flags = self._in_room(flags, self._server_for(member, tunnel, path))
             yield self._process(str(flags["name"]), door, member, path, flags, tunnel)
 
@@ -127,10 +129,11 @@ class _Planning:
         tunnel: tuple[int, int] | None = None,
     ) -> Process:
         self._refuse_secrets(path)
+        self._refuse_address(flags, path)
         own = type(entry).model_fields
-        host = getattr(entry, "host", None) or ""
+        host = _host(entry)
         folder = entry.dir or ("" if host else self._folder)
-        seats = tuple(self._seats(name, flags, folder, host)) if door != "server" else ()
+        seats = tuple(self._seats(name, flags, folder, host, path)) if door != "server" else ()
         if isinstance(flags.get("personas"), str):  # its file has all seats, the name is the process's alone
             flags = {key: value for key, value in flags.items() if key != "name"}
         words = self._doors[door].argv(flags, own=own, wrong=lambda key, text: self._wrong((*path, key), text))
@@ -151,9 +154,27 @@ class _Planning:
 
     # --- where the hub is ---------------------------------------------------------------------------------------------
 
-    def _tunnel(self, member: Member) -> tuple[int, int] | None:
+    def _hub_elsewhere(self) -> str:
+        """The URL of a hub that runs already, and its port; empty where there is none."""
+        if self._party.server.url is None:
+            return ""
+        try:
+            (url,) = addresses(self._party.server.url)
+        except ConfigError as error:
+            self._wrong(("server", "url"), str(error).removeprefix("--server "))
+            return ""
+        except ValueError:
+            self._wrong(("server", "url"), "is one hub; members take several with a `server` of their own")
+            return ""
+        self._port = urlsplit(url).port or (443 if url.startswith("wss:") else 80)
+        return url
+
+    def _tunnel(self, member: Member, path: KeyPath) -> tuple[int, int] | None:
         """Each of a host's tunnels has a port of its own there, so that one may break without the others."""
-        if not member.tunnel or not member.host:
+        if not member.tunnel:
+            return None
+        if not member.host:
+            self._wrong((*path, "tunnel"), "leads to another machine; say which with host")
             return None
         first = self._port if member.tunnel is True else int(member.tunnel)
         used = self._tunnels.get(member.host, 0)
@@ -199,7 +220,7 @@ class _Planning:
             )
         elif door == "moderator" and self._environ.get(_FOR_THE_HUB[0]):
             found[_TOKEN] = f'"${_FOR_THE_HUB[0]}"'
-        elif getattr(entry, "host", None) and self._environ.get(_TOKEN):
+        elif _host(entry) and self._environ.get(_TOKEN):
             found[_TOKEN] = f'"${_TOKEN}"'
         for name, value in entry.env.items():
             template = self._document.templates.get((*path, "env", name))
@@ -219,6 +240,14 @@ class _Planning:
                     told = f"${{{name}}} would stand on a command line, which others on the machine can read"
                     self._wrong(at, f"{told}; give it under env: where the program looks for it")
 
+    def _refuse_address(self, flags: Mapping[str, Any], path: KeyPath) -> None:
+        """A hub's URL that cannot be one: told before anything is started."""
+        try:
+            if "server" in flags:
+                addresses(str(flags["server"]))
+        except ConfigError as error:
+            self._wrong((*path, "server"), str(error).removeprefix("--server "))
+
     # --- names --------------------------------------------------------------------------------------------------------
 
     def refuse_same_names(self, processes: Sequence[Process]) -> None:
@@ -229,10 +258,10 @@ class _Planning:
                 self.errors.append(f"{self._document.name}: name {name!r} is given twice; each needs a name of its own")
             seen.add(key_of(name))
 
-    def _seats(self, name: str, flags: Mapping[str, Any], folder: str, host: str) -> Iterator[Seat]:
+    def _seats(self, name: str, flags: Mapping[str, Any], folder: str, host: str, path: KeyPath) -> Iterator[Seat]:
         personas = flags.get("personas", flags.get("persona"))
         if isinstance(personas, str) and "personas" in flags:
-            names = [] if host else list(self._names_in(folder, personas))
+            names = [] if host else self._listed(folder, personas, path)
         else:
             more = personas if isinstance(personas, list | dict) else []
             names = [name, *(str(each).partition(":")[0] for each in more)]
@@ -241,6 +270,13 @@ class _Planning:
                 yield Seat(str(flags["room"]), tidy_name(each))
             except ProtocolError:
                 continue  # told at its place
+
+    def _listed(self, folder: str, file: str, path: KeyPath) -> Sequence[str]:
+        try:
+            return self._names_in(folder, file)
+        except PalaverError as error:
+            self._wrong((*path, "personas"), str(error).removeprefix("--personas "))
+            return ()
 
     def _tidy(self, name: str, path: KeyPath) -> str:
         try:
@@ -262,6 +298,11 @@ class _Planning:
         line = f"{self._document.origin(path)}: {dotted_path(path)}: {text}"
         if line not in self.errors:
             self.errors.append(line)
+
+
+def _host(entry: Entry) -> str:
+    """The other machine that it runs on; a hub's `host` is where it listens."""
+    return (entry.host or "") if isinstance(entry, Member) else ""
 
 
 def _asking(role: Role, seats: Sequence[Seat]) -> list[str]:

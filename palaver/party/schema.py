@@ -1,12 +1,14 @@
 """What a party file may say. Keys that are no setting of the launcher's own are flags of the door they stand under."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from palaver.config.layers import described
 from palaver.config.loading import Document, KeyPath
-from palaver.core.errors import ConfigError
+from palaver.core.errors import ConfigError, ProtocolError
+from palaver.core.names import room_name
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -22,6 +24,14 @@ class Entry(BaseModel):
     dir: str | None = None
     """The folder it starts in; None: where `palaver up` was called, the home folder on another machine."""
     env: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("env")
+    @classmethod
+    def _are_variables(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} cannot be a variable: letters, digits and underscores, no digit first")
+        return value
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -47,6 +57,13 @@ class Member(Entry):
     replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
     """So many of it: NAME 1, NAME 2, …"""
 
+    @field_validator("host")
+    @classmethod
+    def _is_no_option(cls, value: str | None) -> str | None:
+        if value is not None and (not value or value.startswith("-") or " " in value):
+            raise ValueError(f"must be a machine as ssh knows it, not {value!r}")
+        return value
+
     @field_validator("tunnel", mode="before")
     @classmethod
     def _is_port(cls, value: Any) -> Any:
@@ -60,7 +77,7 @@ class PartyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
+    name: str
     room: str = "main"
     server: Server = Server()
     clients: list[Member] = Field(default_factory=list)
@@ -68,6 +85,22 @@ class PartyFile(BaseModel):
     moderator: Entry | None = None
     ssh_options: list[str] = Field(default_factory=list)
     """Put before the host in every call of ssh, e.g. `[-F, my_ssh_config]`."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_file_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", value):
+            told = "must have 1 to 40 letters, digits, dashes and underscores, and begin with one of the first two"
+            raise ValueError(f"{told}, not {value!r}")
+        return value
+
+    @field_validator("room")
+    @classmethod
+    def _is_room(cls, value: str) -> str:
+        try:
+            return room_name(value)
+        except ProtocolError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("moderator", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ A script is kept in a file that only its owner can read, so no secret ever stand
 
 import shlex
 from typing import Final
+from urllib.parse import urlsplit
 
 from palaver.party.process import Plan, Process
 
@@ -124,7 +125,9 @@ def joining(plan: Plan, process: Process, *, terminal: bool) -> list[str]:
     forward = []
     if process.tunnel is not None:
         there, here = process.tunnel
-        forward = ["-o", "ExitOnForwardFailure=yes", "-R", f"{there}:127.0.0.1:{here}"]
+        called = urlsplit(plan.url).hostname or ""
+        hub = f"[{called}]" if ":" in called else called
+        forward = ["-o", "ExitOnForwardFailure=yes", "-R", f"{there}:{hub}:{here}"]
     text = _filled(_ON_SCREEN if terminal else _ON_PIPE, plan, process)
     return [*ssh(plan, process, "-t" if terminal else "-T", *forward), in_sh(text)]
 

@@ -102,6 +102,10 @@ class Folder:
         """Lay down what `sh` is to run."""
         return self._write(f"{process.slug}.sh", text.encode())
 
+    def has_script(self, process: Process) -> bool:
+        """Whether it was about to be started: the script is the last that is laid down before."""
+        return (self.path / f"{process.slug}.sh").exists()
+
     def _write(self, name: str, body: bytes) -> Path:
         path, new = self.path / name, self.path / f"{name}.new"
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

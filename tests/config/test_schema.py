@@ -66,7 +66,7 @@ def test_any_evaluator_type_may_be_named() -> None:
         ("hub: {prot: 1}", "hub.prot: unknown key; do you mean port?"),
         ("hub: {policy: chaos}", "hub.policy: floor policy 'chaos' is unknown; known: open"),
         ("api: {rate_limit: often}", "api.rate_limit: 'often' is no rate; write 100/minute"),
-        ("api: 5", "api: input should be a valid dictionary"),
+        ("api: 5", "api: must be settings, `key: value`, not 5"),
     ],
 )
 def test_what_cannot_be_is_said_with_line_and_key(tmp_path: Path, line: str, said: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from palaver.party.process import Seat
+from palaver.party.scripts import joining
 from tests.party.plans import only, planned
 
 
@@ -23,13 +24,14 @@ def test_processes_come_in_order_hub_first_and_moderator_last() -> None:
 
 def test_every_key_is_a_flag_of_its_door() -> None:
     made = planned(
-        "room: salon\nserver: {port: 9000, policy: mention, no_transcripts: true, insecure: false, origin: [a, b]}\n"
+        "room: salon\nserver: {port: 9000, policy: mention, no_transcripts: true, insecure: false, "
+        "origin: ['https://a', 'http://b']}\n"
         "clients: [{name: Zen Sage, model: tiny, temperature: 0, initial_prompt: -x, trust_remote_code: true}]\n"
         "moderator: {name: Ada, hide_messages: true}"
     )
     shown = [shlex.join(each.argv).removeprefix("py -m palaver ") for each in made.processes]
     assert shown == [
-        "server --port 9000 --policy mention --no-transcripts --origin a --origin b",
+        "server --port 9000 --policy mention --no-transcripts --origin https://a --origin http://b",
         "client --name 'Zen Sage' --model tiny --temperature 0 --initial-prompt=-x --trust-remote-code "
         "--server ws://127.0.0.1:9000 --room salon",
         "moderator --name Ada --hide-messages --server ws://127.0.0.1:9000 --room salon",
@@ -72,6 +74,15 @@ def test_members_call_the_hub_where_it_listens(listens: str, called: str) -> Non
     assert planned(f"server: {{host: {listens}}}").url == f"ws://{called}:8765"
 
 
+def test_where_the_hub_listens_is_not_where_it_runs() -> None:
+    """`host` of a client is another machine, `server.host` an address of this one."""
+    hub, far = planned(
+        "server: {host: 0.0.0.0}\nclients: [{name: A, host: box, server: 'ws://10.0.0.7:8765'}]"
+    ).processes
+    assert (hub.host, far.host) == ("", "box")
+    assert shlex.join(hub.argv) == "py -m palaver server --host 0.0.0.0"
+
+
 def test_a_hub_that_runs_elsewhere_is_joined_and_not_started() -> None:
     made = planned("server: {url: 'wss://hub.example'}\nclients: [{name: A, host: box}]")
     assert [each.name for each in made.processes] == ["A"]
@@ -87,6 +98,21 @@ def test_a_client_elsewhere_starts_where_one_logs_in_and_comes_through_a_tunnel_
     assert (b.folder, b.argv[0], b.tunnel) == ("", "python3", (8766, 8765))
     assert c.tunnel == (9999, 8765)
     assert "--server ws://127.0.0.1:8766" in shlex.join(b.argv)
+
+
+@pytest.mark.parametrize(
+    ("server", "forward"),
+    [
+        ("url: 'ws://127.0.0.1:9000'", "9000:127.0.0.1:9000"),
+        ("url: 'wss://hub.example'", "443:hub.example:443"),
+        ("host: '::1'", "8765:[::1]:8765"),
+        ("host: 0.0.0.0, port: 9000", "9000:127.0.0.1:9000"),
+    ],
+)
+def test_a_tunnel_leads_to_the_hub_wherever_it_is(server: str, forward: str) -> None:
+    made = planned(f"server: {{{server}}}\nclients: [{{name: A, host: box, tunnel: true}}]")
+    ssh = joining(made, made.processes[-1], terminal=True)
+    assert ssh[ssh.index("-R") + 1] == forward
 
 
 SECRETS = {

@@ -173,3 +173,13 @@ def test_a_hub_that_dies_ends_the_party_with_its_last_words(home: Home) -> None:
     assert "hub ended with 137:" in told
     assert "it is over: party test is taken down" in told
     assert home.living() == []
+
+
+def test_a_file_of_personas_that_cannot_be_used_is_told_before_anything_is_started(home: Home) -> None:
+    text = PARTY + "  - {name: Eve, personas: %s}\n"
+    (home.folder / "crowd.yaml").write_text("- {nam: Eve}\n")
+    for file, told in {"none.yaml": "cannot be read", "crowd.yaml": "seat 0, name: Field required"}.items():
+        up = home.palaver("up", home.write(text % file), "--detach")
+        assert (up.returncode, up.stdout) == (2, "")
+        assert up.stderr.startswith("error: party.yaml, line 6: clients[2].personas: ")
+        assert f"{file}: {told}" in up.stderr

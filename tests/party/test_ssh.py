@@ -58,8 +58,9 @@ def test_a_machine_that_cannot_be_reached_is_told_and_the_rest_taken_down(home: 
         up = home.palaver("up", party(home, str(box.config), free_port()))
     assert up.returncode == 1
     assert "Far cannot be started on box: ssh: connect to host 127.0.0.1 port" in up.stdout
-    assert "it failed: party test is taken down" in up.stdout
+    assert "it failed: party test is taken down\nno process is left behind\n" in up.stdout
     assert ours(home) == []
+    assert home.palaver("down").stdout == "no party is up; start one: palaver up party.yaml\n"
 
 
 def test_down_says_what_it_cannot_reach_and_ends_it_once_it_can(home: Home) -> None:
@@ -70,6 +71,7 @@ def test_down_says_what_it_cannot_reach_and_ends_it_once_it_can(home: Home) -> N
         down = home.palaver("down")
         assert down.returncode == 1
         assert "Far may still run on box, which cannot be reached: ssh: connect to host" in down.stderr
+        assert f"palaver down test tries again; rm -r {home.folder}/state/palaver/test forgets" in down.stderr
         assert home.named("Far").is_running()
         assert [line for line in ours(home) if "Bob" in line] == []
         box.start()
