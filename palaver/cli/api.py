@@ -20,6 +20,7 @@ from palaver.cli.common import (
     run_async,
     set_up_tracing,
 )
+from palaver.cli.numbers import port, whole
 from palaver.config import ConfigManager, LoggingConfig, ServerConfig
 from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
 from palaver.hub.auth import is_loopback
@@ -36,13 +37,16 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("command", nargs="?", choices=("serve",), default="serve", help="the one thing that it does")
     flags.add_argument("-c", "--config", type=Path, metavar="FILE", help="config file (none: the first that is found)")
     flags.add_argument("--host", help="address of the HTTP API (127.0.0.1)")
-    flags.add_argument("--port", type=int, help="its port (8000); 0 takes a free one")
+    flags.add_argument("--port", type=port, help="its port (8000); 0 takes a free one")
     flags.add_argument("--hub-host", metavar="HOST", help="address of the hub (127.0.0.1)")
-    flags.add_argument("--hub-port", type=int, metavar="PORT", help="its port (8765); 0 takes a free one")
+    flags.add_argument("--hub-port", type=port, metavar="PORT", help="its port (8765); 0 takes a free one")
     flags.add_argument("--data-dir", metavar="DIR", help="where log and records lie (data)")
-    flags.add_argument("--metrics-port", type=int, metavar="PORT", help="further port for /metrics (9090)")
+    flags.add_argument("--metrics-port", type=port, metavar="PORT", help="further port for /metrics (9090)")
     flags.add_argument(
-        "--workers", type=int, metavar="N", help="processes that carry conversations out (1: the server itself does)"
+        "--workers",
+        type=whole(1),
+        metavar="N",
+        help="processes that carry conversations out (1: the server itself does)",
     )
     flags.add_argument("--reload", action="store_true", default=None, help="start anew when the code changes")
     flags.add_argument("-v", "--verbose", action="store_true", help="log all there is, and every request")

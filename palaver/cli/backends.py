@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from palaver import plugins
 from palaver.cli.common import add_hub_flags, add_log_flags, add_trace_flag, read_text
+from palaver.cli.numbers import amount, whole
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.models.model import Model
 from palaver.participants.settings import Settings
@@ -41,7 +42,7 @@ def add_model_flags(flags: argparse.ArgumentParser, *, model: str, backend: str)
     )
     flags.add_argument("--temperature", type=amount, default=0.7, help="of sampling; 0 always takes the likeliest")
     flags.add_argument(
-        "--max-context-tokens", type=at_least(64), default=2048, metavar="N", help="of prompt and reply together"
+        "--max-context-tokens", type=whole(64), default=2048, metavar="N", help="of prompt and reply together"
     )
     flags.add_argument("--no-auto-truncate", action="store_true", help="do not cut the prompt to --max-context-tokens")
 
@@ -87,14 +88,14 @@ def _add_local_flags(flags: argparse.ArgumentParser) -> None:
     """The flags of models that run in this process."""
     local = flags.add_argument_group("models on this machine")
     local.add_argument("--device", type=_device, default="cpu", help="cpu, gpu, cuda:N, mps or auto")
-    local.add_argument("--gpu-id", type=int, default=0, metavar="N", help="which card --device gpu takes")
+    local.add_argument("--gpu-id", type=whole(), default=0, metavar="N", help="which card --device gpu takes")
     local.add_argument(
         "--strict-device", action="store_true", help="fail where the device is missing, instead of taking the cpu"
     )
     local.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16")
     local.add_argument(
         "--threads",
-        type=int,
+        type=whole(),
         default=0,
         metavar="N",
         help="processor cores to compute with; 0: the machine's, divided by the models on it",
@@ -113,7 +114,11 @@ def _add_local_flags(flags: argparse.ArgumentParser) -> None:
     local.add_argument("--revision", help="commit, branch or tag on the Hugging Face hub")
     local.add_argument("--trust-remote-code", action="store_true", help="run the code that a model brings")
     local.add_argument(
-        "--cache-bytes", type=int, default=0, metavar="N", help="memory for the caches of conversations; 0: by device"
+        "--cache-bytes",
+        type=whole(),
+        default=0,
+        metavar="N",
+        help="memory for the caches of conversations; 0: by device",
     )
     local.add_argument("--time-limit", type=amount, metavar="SECONDS", help="of one reply")
 
@@ -122,26 +127,6 @@ def _device(text: str) -> str:
     if re.fullmatch(r"cpu|gpu|cuda(:\d+)?|mps|auto", text) is None:
         raise argparse.ArgumentTypeError(f"device {text!r} is unknown; known: cpu, gpu, cuda:N, mps, auto")
     return text
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """For argparse: a whole number from `least` on."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is below {least}")
-        return value
-
-    return number
-
-
-def amount(text: str) -> float:
-    """For argparse: a number from 0 on."""
-    value = float(text)
-    if not 0 <= value <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not within 0 to 1000000")
-    return value
 
 
 class Backend:
@@ -303,9 +288,16 @@ def prompt_text(path: str) -> str:
     """
     here = Path(path)
     packaged = Path(__file__).resolve().parents[1]
-    if not here.is_file() and not here.is_absolute():
-        for folder in (Path("prompts"), packaged / "prompts", packaged.parent / "prompts"):
-            for candidate in (folder / here, folder / f"{here}.txt"):
-                if candidate.is_file():
-                    return read_text(candidate, "--prompt-file")
-    return read_text(here, "--prompt-file")
+    folders = (Path("prompts"), packaged / "prompts", packaged.parent / "prompts")
+    if here.is_file() or here.is_absolute():
+        return read_text(here, "--prompt-file")
+    for folder in folders:
+        for candidate in (folder / here, folder / f"{here}.txt"):
+            if candidate.is_file():
+                return read_text(candidate, "--prompt-file")
+    if here.exists():
+        return read_text(here, "--prompt-file")
+    known = sorted({each.stem for folder in folders for each in folder.glob("*.txt")})
+    raise ConfigError(
+        f"--prompt-file {path}: cannot be read: no such file, also not in prompts/; there: {', '.join(known)}"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palaver.cli.common import Parser, add_tls_ca_flag, room, set_up_logging, tls_of
+from palaver.cli.numbers import amount, whole
 
 if TYPE_CHECKING:
     from palaver.models.client import LLMClient
@@ -32,9 +33,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--room", type=room, default="main", help="the room, with --server")
     add_tls_ca_flag(flags)
     flags.add_argument("--name", default="Guest", help="your name in the room, with --server")
-    flags.add_argument("--max-new-tokens", type=int, default=500, metavar="N", help="tokens of an answer at most")
-    flags.add_argument("--temperature", type=float, default=0.7, help="of sampling; 0 always takes the likeliest")
-    flags.add_argument("--max-requests-per-minute", type=float, default=60, metavar="N", help="requests a minute")
+    flags.add_argument("--max-new-tokens", type=whole(1), default=500, metavar="N", help="tokens of an answer at most")
+    flags.add_argument("--temperature", type=amount, default=0.7, help="of sampling; 0 always takes the likeliest")
+    flags.add_argument("--max-requests-per-minute", type=amount, default=60, metavar="N", help="requests a minute")
     return flags
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, amount, at_least, told_of
+from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, told_of
 from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
+from palaver.cli.numbers import amount, whole
 from palaver.cli.seats import Seat, adapters_of, seats_of
 from palaver.core.protocol import Join, Status
 from palaver.participants.link import Link
@@ -42,11 +43,9 @@ def parser() -> argparse.ArgumentParser:
         "of its own), temperature, max_generation_tokens, history_length, delay, seed",
     )
     flags.add_argument(
-        "--max-generation-tokens", type=at_least(1), default=100, metavar="N", help="tokens of a reply at most"
+        "--max-generation-tokens", type=whole(1), default=100, metavar="N", help="tokens of a reply at most"
     )
-    flags.add_argument(
-        "--history-length", type=at_least(0), default=5, metavar="N", help="messages that it sees; 0: all"
-    )
+    flags.add_argument("--history-length", type=whole(0), default=5, metavar="N", help="messages that it sees; 0: all")
     flags.add_argument(
         "--delay", type=amount, default=0.0, metavar="SECONDS", help="pause before each reply, in which it listens"
     )

@@ -9,10 +9,11 @@ import os
 import ssl
 import sys
 from collections.abc import Coroutine
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from palaver.core.errors import ConfigError, MissingExtra, PalaverError
+from palaver.core.errors import ConfigError, MissingExtra, PalaverError, ProtocolError
 from palaver.core.names import room_name
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,14 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Defaults, allow_abbrev=False, **options)
 
+    def error(self, message: str) -> NoReturn:
+        """What is wrong, and which flag a mistyped one may mean; the usage of forty flags would hide it."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        meant = [near for word in words.split() for near in get_close_matches(word.split("=")[0], known, 1)]
+        hint = f"; did you mean {', '.join(dict.fromkeys(meant))}?" if unknown and meant else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint}\n{self.prog} --help tells all flags\n")
+
 
 def add_log_flags(parser: argparse.ArgumentParser, level: str = "INFO") -> None:
     """`--log-level` and `--log-file`."""
@@ -70,19 +79,11 @@ def add_hub_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def room(text: str) -> str:
-    """The value of a flag that names a room."""
+    """For argparse: a room's name."""
     try:
         return room_name(text)
-    except PalaverError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def port(text: str) -> int:
-    """The value of a flag that says where to listen; 0 is any that is free."""
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{value} is not within 0 to 65535")
-    return value
+    except ProtocolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def token_of(arguments: argparse.Namespace) -> str | None:
@@ -198,4 +199,5 @@ def read_text(path: Path, flag: str) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{flag} {path}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ConfigError(f"{flag} {path}: cannot be read: {why}") from error

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from palaver.cli.common import Parser, port, run_async
+from palaver.cli.common import Parser, run_async
+from palaver.cli.numbers import amount, port, whole
 from palaver.core.message import AGENTS, Message
+from palaver.core.policies import POLICIES
 from palaver.core.protocol import Ack, Event, FloorView, HubFrame, Join, Nack, Presence, System, Welcome
 from palaver.crew import Crew, Process, ProcessFailed
 from palaver.models import tiny
@@ -36,12 +38,12 @@ def parser() -> argparse.ArgumentParser:
     """The flags of the demo."""
     flags = Parser(prog="palaver demo", description=__doc__)
     flags.add_argument(
-        "--turns", type=int, metavar="N", help="without a moderator: end after N messages (12 if no TTY)"
+        "--turns", type=whole(1), metavar="N", help="without a moderator: end after N messages (12 if no TTY)"
     )
     flags.add_argument("--model", default="tiny", help="what speaks for both models; any Hugging Face name")
     flags.add_argument("--topic", default="tea", help="what the moderator asks them to talk about")
-    flags.add_argument("--policy", default="round_robin", help="floor policy of the room")
-    flags.add_argument("--delay", type=float, default=1.0, help="seconds before each reply")
+    flags.add_argument("--policy", choices=list(POLICIES), default="round_robin", help="floor policy of the room")
+    flags.add_argument("--delay", type=amount, default=1.0, metavar="SECONDS", help="pause before each reply")
     flags.add_argument("--port", type=port, default=0, help="the hub's port; 0 takes a free one")
     flags.add_argument(
         "--folder", type=Path, help="where log, transcripts and the processes' output go (default: logs/demo-TIME)"

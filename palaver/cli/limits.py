@@ -2,9 +2,9 @@
 
 import argparse
 import contextlib
-import math
 from typing import Final
 
+from palaver.cli.numbers import amount, whole
 from palaver.core.limits import Limits
 
 _FLAGS: Final = {
@@ -25,7 +25,7 @@ def add_limit_flags(parser: argparse.ArgumentParser) -> None:
     usual = Limits()
     for name, (flag, help) in _FLAGS.items():
         default = getattr(usual, name)
-        kind = _amount if isinstance(default, float) else _count
+        kind = amount if isinstance(default, float) else whole()
         metavar = "SECONDS" if name == "join_seconds" else "N"
         parser.add_argument(flag, dest=name, type=kind, default=default, metavar=metavar, help=f"{help}; 0: no limit")
 
@@ -44,17 +44,3 @@ def allow_many_connections() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return value

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -15,11 +16,11 @@ from palaver.cli.common import (
     add_log_flags,
     add_trace_flag,
     let_the_collector_rest,
-    port,
     run_async,
     set_up,
 )
 from palaver.cli.limits import add_limit_flags, allow_many_connections, limits_of
+from palaver.cli.numbers import between, port, whole
 from palaver.cli.shared_log import add_shared_log_flags, log_of
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.limits import MOST_HISTORY
@@ -59,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
         "--transcripts", type=Path, default=Path("logs"), metavar="DIR", help="where ROOM.jsonl and ROOM.md are written"
     )
     flags.add_argument("--no-transcripts", action="store_true", help="write none")
-    flags.add_argument("--history", type=_history, default=50, metavar="N", help="past messages that a newcomer gets")
+    flags.add_argument(
+        "--history", type=whole(most=MOST_HISTORY), default=50, metavar="N", help="past messages that a newcomer gets"
+    )
     _add_floor_flags(flags)
     flags.add_argument(
         "--token", help="everybody must show this token (better: environment variable PALAVER_TOKEN)", default=None
@@ -76,10 +79,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--audit-log",
         metavar="FILE",
-        help="every moderator's command is added to it; '' keeps none (None: audit.jsonl in --data-dir)",
+        help="every moderator's command is added to it; '' keeps none (default: audit.jsonl in --data-dir)",
     )
     flags.add_argument("--insecure", action="store_true", help="listen beyond this machine without any token")
-    flags.add_argument("--max-rooms", type=_some, default=1000, metavar="N", help="rooms that may be open")
+    flags.add_argument("--max-rooms", type=whole(1), default=1000, metavar="N", help="rooms that may be open")
     add_limit_flags(flags)
     add_log_flags(flags)
     add_trace_flag(flags)
@@ -91,12 +94,12 @@ def _add_floor_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--policy", choices=list(POLICIES), default="open", help="floor policy of new rooms")
     flags.add_argument(
         "--hop-limit",
-        type=_count,
+        type=whole(),
         default=40,
         metavar="N",
         help="agent messages without a human after which a new room pauses itself; 0: never",
     )
-    flags.add_argument("--lease", type=_seconds, default=120.0, help="seconds that a model may take to answer")
+    flags.add_argument("--lease", type=between(1, 1e6), default=120.0, help="seconds that a model may take to answer")
 
 
 def add_tls_flags(flags: argparse.ArgumentParser) -> None:
@@ -105,40 +108,12 @@ def add_tls_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--tls-key", metavar="FILE", help="its private key (PEM, without a password)")
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
-
-
-def _some(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
-
-
 def _origin(text: str) -> str:
     """As a browser says it: scheme, host, a port that is not the usual one, small letters, no slash at the end."""
     origin = text.lower().rstrip("/")
     if origin != "null" and not _ORIGIN.fullmatch(origin):
         raise argparse.ArgumentTypeError(f"{text!r} is no origin; give scheme, host and port, as https://chat.example")
     return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin)
-
-
-def _history(text: str) -> int:
-    value = _count(text)
-    if value > MOST_HISTORY:
-        raise argparse.ArgumentTypeError(f"{value} is above {MOST_HISTORY}: they are kept in memory")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 1e6:
-        raise argparse.ArgumentTypeError(f"{value:g} is not within 1 to 1000000 seconds")
-    return value
 
 
 def main(argv: Sequence[str]) -> int:
@@ -184,8 +159,20 @@ async def _serve(arguments: argparse.Namespace) -> int:
     except LogUnavailable as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}") from error
+        raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {hindrance(error)}") from error
     return 0
+
+
+def hindrance(error: OSError) -> str:
+    """Why a hub cannot listen, and what to do."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "something listens there already; take another --port (0 takes a free one)"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case errno.EACCES:
+            return "only root may listen on a port below 1024"
+    return error.strerror or str(error)
 
 
 def _auth(arguments: argparse.Namespace) -> Auth:
@@ -199,6 +186,15 @@ def _auth(arguments: argparse.Namespace) -> Auth:
     return auth_of(token, moderator=os.environ.get("PALAVER_MODERATOR_TOKEN") or None, secret=secret)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"--data-dir {folder}: is a file, not a folder") from error
+    except OSError as error:
+        raise ConfigError(f"--data-dir {folder}: {error.strerror}") from error
+
+
 def _hub(arguments: argparse.Namespace) -> Hub:
     metrics = Metrics()
 
@@ -210,6 +206,7 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         state.floor.hop_limit = arguments.hop_limit
         state.floor.lease = arguments.lease
 
+    _make(arguments.data_dir)
     log, name = log_of(arguments, on_commit)
     transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
     kept = arguments.audit_log if arguments.audit_log is not None else str(arguments.data_dir / "audit.jsonl")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from palaver.cli import parties
-from palaver.cli.backends import amount
 from palaver.cli.common import Parser, run_async
 from palaver.cli.lifetime import until_stopped
+from palaver.cli.numbers import amount
 from palaver.cli.seats import listed
 from palaver.config import loading
 from palaver.core.errors import ConfigError, PalaverError

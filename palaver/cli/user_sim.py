@@ -5,9 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, amount, at_least, prompt_text, told_of
+from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, prompt_text, told_of
 from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
+from palaver.cli.numbers import amount, whole
 from palaver.core.errors import PalaverError
 from palaver.core.names import tidy_name
 from palaver.core.protocol import Join
@@ -37,13 +38,13 @@ def parser() -> argparse.ArgumentParser:
     add_model_flags(flags, model="gpt-4o-mini", backend="openai")
     flags.add_argument("--prompt-file", metavar="FILE", help="who the user is; also looked for in prompts/")
     flags.add_argument("--persona", metavar="FILE.yaml", help="who the user is, with a goal and a character")
-    flags.add_argument("--history-length", type=at_least(0), default=20, metavar="N", help="messages seen; 0: all")
+    flags.add_argument("--history-length", type=whole(0), default=20, metavar="N", help="messages seen; 0: all")
     flags.add_argument("--delay", type=amount, default=0.0, metavar="SECONDS", help="pause before each message")
     flags.add_argument(
-        "--max-turns", type=at_least(0), default=10, metavar="N", help="messages after which it leaves; 0: never"
+        "--max-turns", type=whole(0), default=10, metavar="N", help="messages after which it leaves; 0: never"
     )
     flags.add_argument(
-        "--max-generation-tokens", type=at_least(1), default=200, metavar="N", help="tokens of a message at most"
+        "--max-generation-tokens", type=whole(1), default=200, metavar="N", help="tokens of a message at most"
     )
     flags.add_argument(
         "--end-signal",

@@ -71,7 +71,7 @@ def load(path: Path | str) -> Persona:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"cannot read the persona {path}: {error}") from error
+        raise ConfigError(f"cannot read the persona {path}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"the persona {path} is no YAML: {error}") from error
     if not isinstance(raw, dict):

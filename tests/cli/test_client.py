@@ -109,7 +109,8 @@ def test_personality_comes_from_the_file_then_from_the_flag_and_each_seat_has_it
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (("--prompt-file", "nope.txt"), "--prompt-file nope.txt: cannot be read"),
+        (("--prompt-file", "nope.txt"), "--prompt-file nope.txt: cannot be read: no such file.*inventor.*sage"),
+        (("--prompt-file", "/nope.txt"), "--prompt-file /nope.txt: cannot be read: No such file or directory$"),
         (("--persona", "Sage"), "must be NAME:FILE"),
         (("--persona", "BOT:sage"), "a name of its own"),
     ],

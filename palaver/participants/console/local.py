@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from palaver.core.commands import COMMANDS, spec_of
 from palaver.core.errors import CommandError
 from palaver.core.message import Message, key_of
+from palaver.core.names import room_name
 from palaver.participants.console.clean import clean, clean_name
 from palaver.participants.console.telling import message_line
 from palaver.records.formats import SUFFIXES, rendered
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 FetchRooms = Callable[[], Awaitable[list[dict[str, Any]]]]
 """Asks the hub for its rooms; raises `CommandError` where it does not answer."""
-_ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FOUND: Final = 50
 
 
@@ -168,9 +168,7 @@ async def _rooms(seat: "Seat", rest: str) -> None:
 
 
 async def _switch(seat: "Seat", rest: str) -> None:
-    room = _argument(seat, "switch", rest)
-    if not _ROOM.fullmatch(room):
-        raise CommandError(f"room {room!r} must be 1 to 64 letters, digits, dots, dashes or underscores")
+    room = room_name(_argument(seat, "switch", rest))
     if room == seat.view.room:
         seat.tell(f"you are in room {room}")
         return
