@@ -74,10 +74,12 @@ def _since_human(history: list[Message], most: int) -> list[Message]:
     """What agents said to all since a human spoke, the last one first."""
     recent: list[Message] = []
     for message in reversed(history):
-        if message.role not in AGENTS or len(recent) == most:
+        if message.role not in AGENTS:
             break
         if message.to is None:
             recent.append(message)
+            if len(recent) == most:
+                break
     return recent
 
 
@@ -98,14 +100,16 @@ class _Phrases(msgspec.Struct, frozen=True, gc=False):
     """How many there are, repeated ones included."""
 
 
-@lru_cache(maxsize=256)  # each message is compared with the few before it
+@lru_cache(maxsize=128)  # each message is compared with the few before it; 256 do not stay near the processor
 def _phrases(text: str) -> _Phrases:
     looked_at = text[-LOOKED_AT:].casefold()
     words = looked_at.split()
     if len(looked_at) > _LONGEST_WORD * len(words):
         words = list(looked_at)
-    different = frozenset(zip(words, words[1:], words[2:], strict=False))
-    return _Phrases(text, different, max(len(words) - 2, 0))
+    count = len(words) - 2
+    if count <= 0:
+        return _Phrases(text, frozenset(), 0)
+    return _Phrases(text, frozenset(zip(words, words[1:], words[2:])), count)  # noqa: B905  # to say it costs a tenth
 
 
 def _shared(one: _Phrases, other: _Phrases) -> float:
@@ -123,9 +127,10 @@ def _novelty(spoken: list[_Phrases], enough: float) -> float | None:
     said = sum([phrases.count for phrases in spoken])
     if said < _ENOUGH:
         return None
-    new: frozenset[tuple[str, str, str]] = frozenset()
-    for phrases in spoken:
-        new |= phrases.different
+    new = spoken[0].different
+    for phrases in spoken[1:]:
         if len(new) / said >= enough:
             return None
-    return len(new) / said
+        new |= phrases.different
+    share = len(new) / said
+    return None if share >= enough else share

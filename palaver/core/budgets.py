@@ -27,8 +27,8 @@ def charge(state: RoomState, record: Record, meta: dict[str, Any] | None) -> Non
         spent["cost"] += cost
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, _NUMBERS) and 0 <= value < _MOST else 0.0
+def _number(value: Any) -> float:
+    return value if isinstance(value, _NUMBERS) and 0 <= value < _MOST else 0
 
 
 _NUMBERS: Final = (int, float)  # `int | float` would be made anew at each look

@@ -4,6 +4,8 @@ What nearly every entry brings about is only said here and made into a frame by 
 made again from its log sends nothing.
 """
 
+from typing import Final
+
 import msgspec
 
 from palaver.core.message import Message
@@ -84,6 +86,9 @@ class Hearing(msgspec.Struct, frozen=True, gc=False):
 class FloorChanged(msgspec.Struct, frozen=True, gc=False):
     """The floor is not as it was: tell everybody, once for all changes that are made together."""
 
+
+FLOOR_CHANGED: Final = FloorChanged()
+"""One is like the other."""
 
 Effect = (
     Publish | Rewrite | Announce | Reply | Acknowledge | Entrust | Admit | Disconnect | Silence | Hearing | FloorChanged

@@ -6,7 +6,7 @@ policy, a spent budget) bumps the epoch and revokes in the same step, so nothing
 
 from typing import Final
 
-from palaver.core.effects import Announce, Effect, Entrust, FloorChanged, Reply, Silence
+from palaver.core.effects import FLOOR_CHANGED, Announce, Effect, Entrust, Reply, Silence
 from palaver.core.message import AGENTS, Message, key_of, timestamp
 from palaver.core.notices import notice
 from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_left
@@ -75,13 +75,10 @@ def kept_or_asked(state: RoomState, now: Situation) -> Decision | None:
     return None
 
 
-def agent_room(state: RoomState) -> int:
-    """How many more turns may be given now, beside those that are open."""
-    room = left_when_free(state)
-    for given in state.floor.grants.values():
-        if given.purpose == "speak":
-            room -= 1
-    return room
+def _has_room(state: RoomState) -> bool:
+    """Whether one more turn may be given now, beside those that are open."""
+    left, grants = left_when_free(state), state.floor.grants
+    return left > len(grants) or left > sum([given.purpose == "speak" for given in grants.values()])
 
 
 def left_when_free(state: RoomState) -> int:
@@ -90,14 +87,17 @@ def left_when_free(state: RoomState) -> int:
     left = floor.hop_limit - floor.since_human if floor.hop_limit else 1_000_000
     if floor.steps is not None and floor.steps < left:
         left = floor.steps
-    return min(left - len(floor.sealed), KEPT_HELD - len(state.held))
+    if floor.sealed:
+        left -= len(floor.sealed)
+    held_back = KEPT_HELD - len(state.held)
+    return left if left < held_back else held_back
 
 
 def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices: tuple[str, ...] = ()) -> bool:
     """Give the floor to the member `key`; says whether it was given."""
     floor = state.floor
     member = state.members[key]
-    if key in floor.grants or (not choices and agent_room(state) <= 0):
+    if key in floor.grants or not (choices or _has_room(state)):
         return False
     floor.turn = turn = floor.turn + 1
     given = Grant(
@@ -116,10 +116,9 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
         floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
     decisions = state.decisions
     decisions[turn] = reason
-    while len(decisions) > KEPT_DECISIONS:
-        del decisions[next(iter(decisions))]
+    decisions.pop(turn - KEPT_DECISIONS, None)  # turns are numbered without a gap
     out.append(Entrust(member.session, given))
-    out.append(FloorChanged())
+    out.append(FLOOR_CHANGED)
     return True
 
 
@@ -145,7 +144,7 @@ def revoke(state: RoomState, out: list[Effect], key: str, reason: str) -> bool:
     given = _end(state, key)
     if given is None:
         return False
-    out += [Silence(given.turn), FloorChanged()]
+    out += [Silence(given.turn), FLOOR_CHANGED]
     if (member := state.members.get(key)) is not None:
         record = state.records[key]
         record.revoked[given.turn] = state.now
@@ -204,7 +203,7 @@ def forget(state: RoomState, out: list[Effect], key: str) -> None:
     """Take the floor from one whose connection is gone; it still owes its answer when it comes back."""
     given = _end(state, key)
     if given is not None:
-        out += [Silence(given.turn), FloorChanged()]
+        out += [Silence(given.turn), FLOOR_CHANGED]
 
 
 def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
@@ -215,7 +214,7 @@ def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
         record.heard = given.context
     if given.purpose == "speak":
         use_up(state, key)
-    out.append(FloorChanged())
+    out.append(FLOOR_CHANGED)
     return given
 
 
@@ -234,7 +233,7 @@ def pace(state: RoomState, out: list[Effect], seconds: float) -> None:
     if not seconds:
         for record in state.records.values():
             record.slow_until = 0.0
-    out.append(FloorChanged())
+    out.append(FLOOR_CHANGED)
 
 
 def bump(state: RoomState) -> None:
@@ -251,14 +250,14 @@ def pause(state: RoomState, out: list[Effect], reason: str, *, by: str = "") -> 
     if floor.paused:  # by itself or by others: that this one wants it too is steering
         if noted:
             bump(state)
-            out.append(FloorChanged())
+            out.append(FLOOR_CHANGED)
         return noted
     floor.paused = True
     floor.steps = None
     bump(state)
     for key in list(floor.grants):
         revoke(state, out, key, reason)
-    out.append(FloorChanged())
+    out.append(FLOOR_CHANGED)
     return True
 
 
@@ -273,7 +272,7 @@ def resume(state: RoomState, out: list[Effect]) -> bool:
     state.alarm.pop("raised", None)
     if was_paused:
         bump(state)
-        out.append(FloorChanged())
+        out.append(FLOOR_CHANGED)
     return was_paused
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from palaver.core import budgets, due, floor, forks, notices, seats, speaking, steering
-from palaver.core.effects import Acknowledge, Announce, Effect, FloorChanged, Reply
+from palaver.core.effects import FLOOR_CHANGED, Acknowledge, Announce, Effect, Reply
 from palaver.core.entry import Elapsed, Entry, Forked, HubBack, HubLost, HubStarted, Joined, Left
 from palaver.core.message import AGENTS, key_of, timestamp
 from palaver.core.protocol import Ack, Cancelled, Command, FloorRequest, Nack, Pass, Say, Status
@@ -166,7 +166,7 @@ def _floor_request(state: RoomState, entry: Entry, key: str, frame: FloorRequest
     place = next((place for place, hand in enumerate(hands) if key_of(hand.name) == key), len(hands))
     if place < HANDS:
         hands[place : place + 1] = [raised]
-    out.append(FloorChanged())
+    out.append(FLOOR_CHANGED)
     speaking.settle(state, out)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from palaver.core import alarm, floor, notices, speaking
-from palaver.core.effects import Announce, FloorChanged, Reply, Rewrite
+from palaver.core.effects import FLOOR_CHANGED, Announce, Reply, Rewrite
 from palaver.core.errors import CommandError
 from palaver.core.message import AGENTS, Message, key_of
 from palaver.core.state import Held, Record
@@ -87,7 +87,7 @@ def _ok(turn: Turn) -> Outcome:
         if turn.state.floor.steps is not None:  # it counted when it was held
             turn.state.floor.steps += 1
         _publish(turn, turn.state.held.pop(ticket))
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"let through: {', '.join(tickets) or 'none'}", {"held": [tickets, []]} if tickets else None)
 
 
@@ -102,7 +102,7 @@ def _drop(turn: Turn) -> Outcome:
         words = turn.state.held.pop(ticket)
         refusal = notices.nack(turn.state, words.id, "dropped", "the moderator did not let it through")
         turn.out.append(Reply(words.session, refusal))
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"dropped: {', '.join(tickets) or 'none'}", {"held": [tickets, []]} if tickets else None)
 
 
@@ -198,7 +198,7 @@ def _topic(turn: Turn) -> Outcome:
         return Outcome(f"topic: {before}" if before else "no topic is set")
     turn.state.topic = text
     turn.out.append(Announce(notices.event(turn.state, "topic", actor=turn.entry.name, text=text)))
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"topic: {text}", {"topic": [before, text]})
 
 

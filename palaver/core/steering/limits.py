@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from palaver.core import budgets, floor
-from palaver.core.effects import FloorChanged
+from palaver.core.effects import FLOOR_CHANGED
 from palaver.core.errors import CommandError
 from palaver.core.steering.turn import Outcome, Turn, agent, like
 
@@ -34,14 +34,14 @@ def _number(turn: Turn, field: str, least: int) -> Outcome:
     if not least <= value <= 1e6:
         raise CommandError(f"{field} must be {least} to 1000000, not {value:g}")
     setattr(turn.state.floor, field, value)
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"{field} is {value:g}", {field: [before, value]} if before != value else None)
 
 
 def _approve(turn: Turn) -> Outcome:
     on = turn.parsed.values["toggle"] == "on"
     before, turn.state.floor.approval = turn.state.floor.approval, on
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"approval {'on' if on else 'off'}", {"approval": [before, on]} if before != on else None)
 
 

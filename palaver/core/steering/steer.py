@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from palaver.core import floor, seats, views
-from palaver.core.effects import Disconnect, FloorChanged, Hearing
+from palaver.core.effects import FLOOR_CHANGED, Disconnect, Hearing
 from palaver.core.errors import CommandError
 from palaver.core.message import key_of
 from palaver.core.policies import POLICIES
@@ -96,7 +96,7 @@ def _mute_until(turn: Turn, name: str, until: float) -> Outcome:
     record.muted_until = until
     if will:
         floor.silence(state, turn.out, key, "muted by the moderator")
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     how_long = "" if until >= FOREVER or not will else f" for {until - state.now:.0f} s"
     text = f"{record.name} {'muted' + how_long if will else 'unmuted'}"
     return Outcome(text, {f"{record.name} muted": [was, will]})
@@ -272,7 +272,7 @@ def _deny(turn: Turn) -> Outcome:
     turn.state.floor.hands = [hand for hand in hands if key_of(hand.name) != key]
     if len(turn.state.floor.hands) == len(hands):
         return Outcome(f"{turn.parsed.values['name']} has not raised a hand")
-    turn.out.append(FloorChanged())
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(f"{turn.parsed.values['name']}: not now", {"hand": [turn.parsed.values["name"], None]})
 
 
