@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from palaver.core import room as rules
@@ -19,8 +21,8 @@ logger = logging.getLogger(__name__)
 READ: Final = 10_000
 """Entries asked for together: to find a place among large blocks costs SQLite as much as to read a thousand entries."""
 STEP: Final = 200
-"""Entries applied together: what they are made of stays near the processor (with 1,000 it took 7 % longer), and others
-wait for no more of them."""
+"""Entries applied together: others wait for no more of them. Each is decoded only in its turn, so that what it is made
+of is still near the processor, and its memory is the next one's (decoded together, 200 took 3 % longer)."""
 
 
 async def replay(
@@ -31,20 +33,26 @@ async def replay(
     Yields how many entries were applied and what they published, as the archive wants it: `seq` and JSON.
     """
     while entries := await read(state.name, state.applied, READ):
-        for start in range(0, len(entries), STEP):
-            step = entries[start : start + STEP]
-            if until is not None and step[-1][0] > until:
-                step = [one for one in step if one[0] <= until]
-                yield len(step), _carry_out(state, step)
-                return
-            yield len(step), _carry_out(state, step)
+        wanted = iter(entries)
+        if until is not None:
+            wanted = takewhile(partial(_is_within, until), entries)
+        for _ in range(0, len(entries), STEP):
+            yield _carry_out(state, islice(wanted, STEP))
             await asyncio.sleep(0)
+        if until is not None and entries[-1][0] > until:
+            return
 
 
-def _carry_out(state: RoomState, entries: Sequence[tuple[int, Entry]]) -> list[tuple[int, bytes]]:
+def _is_within(until: int, positioned: tuple[int, Entry]) -> bool:
+    return positioned[0] <= until
+
+
+def _carry_out(state: RoomState, entries: Iterable[tuple[int, Entry]]) -> tuple[int, list[tuple[int, bytes]]]:
     published: list[tuple[int, bytes]] = []
+    count = 0
     with _collector_at_rest():
         for position, entry in entries:
+            count += 1
             state.applied = position
             try:
                 effects = rules.apply(state, entry)
@@ -54,7 +62,7 @@ def _carry_out(state: RoomState, entries: Sequence[tuple[int, Entry]]) -> list[t
             for effect in effects:
                 if type(effect) is Publish or type(effect) is Rewrite:
                     published.append((effect.message.seq, encode(effect.message)))
-    return published
+    return count, published
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import fcntl
 import logging
 import queue
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
@@ -344,13 +344,17 @@ class _Entries(Sequence[tuple[int, Entry]]):
     def __getitem__(self, place: slice) -> list[tuple[int, Entry]]: ...
     def __getitem__(self, place: int | slice) -> tuple[int, Entry] | list[tuple[int, Entry]]:
         if isinstance(place, int):
-            return self._decoded([self._lines[place]])[0]
-        return self._decoded(self._lines[place])
+            return next(self._decoded([self._lines[place]]))
+        return list(self._decoded(self._lines[place]))
 
-    def _decoded(self, lines: Lines) -> list[tuple[int, Entry]]:
+    def __iter__(self) -> Iterator[tuple[int, Entry]]:
+        return self._decoded(self._lines)
+
+    def _decoded(self, lines: Lines) -> Iterator[tuple[int, Entry]]:
         position = 0
         try:
-            return [(position := number, decode_entry(line)) for number, line in lines]
+            for position, line in lines:
+                yield position, decode_entry(line)
         except ProtocolError as error:
             damage = ValueError(f"entry {position} of room {self._room!r} is damaged: {error}")
             raise LogUnavailable(f"log: {self._told(damage)}") from error

@@ -45,12 +45,21 @@ class Situation:
 @contextmanager
 def plainly() -> Iterator[None]:
     """The rules decide the long way meanwhile."""
-    short = floor.decide
-    floor.decide = decide
+    short = floor.decide, floor._has_room
+    floor.decide, floor._has_room = decide, _has_room
     try:
         yield
     finally:
-        floor.decide = short
+        floor.decide, floor._has_room = short
+
+
+def _has_room(state: RoomState) -> bool:
+    """As `floor._has_room`: what the limits allow, less each open turn to speak."""
+    now = state.floor
+    limits = [100 - len(state.held), (now.hop_limit - now.since_human if now.hop_limit else 10**6) - len(now.sealed)]
+    if now.steps is not None:
+        limits.append(now.steps - len(now.sealed))
+    return min(limits) - len([one for one in now.grants.values() if one.purpose == "speak"]) > 0
 
 
 def decide(state: RoomState, out: list[Effect]) -> None:

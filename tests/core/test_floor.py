@@ -160,6 +160,16 @@ def test_nothing_is_due_in_a_quiet_room() -> None:
     assert deadlines(world.state) == []
 
 
+def test_the_reasons_of_the_last_256_turns_are_remembered() -> None:
+    world = room_of("Ada", "Bob", policy="round_robin")
+    world.do("/hops 0")
+    world.say("Mod")
+    for count in range(1, 300):
+        world.say(world.holders()[0])
+        turn = world.state.floor.turn
+        assert turn == count + 1 and list(world.state.decisions) == list(range(max(1, turn - 255), turn + 1))
+
+
 def test_a_pass_is_silence_and_a_failure_is_said() -> None:
     world = room_of("Ada", "Bob")
     world.say("Mod")
