@@ -1,5 +1,6 @@
 """How connections end: come back, or stay away; in words for people, and as our errors."""
 
+import socket
 import ssl
 
 from websockets.client import process_exception
@@ -23,7 +24,8 @@ def is_over(closed: ConnectionClosed, join: Join, said: str) -> bool:
         case Close.ROOM_ENDED:
             return True
         case Close.NAME_TAKEN:
-            raise NameTaken(text or f"the name {join.name!r} is taken in {where}")
+            told = text or f"the name {join.name!r} is taken in {where}."
+            raise NameTaken(f"{told} --name gives another")
         case Close.BAD_FRAME:
             raise ProtocolError(text or "the hub could not read what was sent to it")
         case Close.KICKED:
@@ -62,7 +64,9 @@ def _hindrance(url: str, error: Exception) -> str:
             return f"its certificate is not trusted: {error.verify_message}; --tls-ca FILE names whom to trust"
         case InvalidStatus():
             return _body(error) or str(error)
-    text = str(error) or type(error).__name__
+        case ConnectionRefusedError():
+            return "nobody listens there (is server.py running, and is this its port?)"
+    text = (isinstance(error, socket.gaierror) and error.strerror) or str(error) or type(error).__name__
     if url.startswith("wss:") and isinstance(error, ssl.SSLError | ConnectionResetError):
         return f"{text}; a hub without --tls-cert is reached by ws://"
     if url.startswith("ws:") and isinstance(error, InvalidMessage):

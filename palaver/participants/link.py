@@ -308,7 +308,8 @@ class Link:
         if self._place == 0:
             seconds = self._wait(self._failed_rounds)
             self._failed_rounds += 1
-        logger.warning("%s; trying %s in %.1f s", reason, self.urls[self._place], seconds)
+        where = self.urls[self._place] if len(self.urls) > 1 else "again"
+        logger.warning("%s; trying %s in %.1f s", reason, where, seconds)
         await self._incoming.put(LinkDown(reason, seconds, self._attempt))
         await asyncio.sleep(seconds)
 

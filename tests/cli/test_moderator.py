@@ -95,6 +95,24 @@ def test_a_script_file_is_carried_out_and_left_at_its_end(hub: str, tmp_path: Pa
 
 
 @pytest.mark.system
+def test_a_script_begins_once_it_has_what_was_said_before(hub: str, tmp_path: Path) -> None:
+    assert moderate(hub, "\n".join(f"line {number}" for number in range(1, 41))).returncode == 0
+    for number in range(3):
+        done = moderate(hub, f"/save {tmp_path}/{number}.jsonl\n")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"=> 40 messages saved in {tmp_path}/{number}.jsonl\n")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_line_that_is_too_long_is_refused_whatever_its_length(hub: str, end: str) -> None:
+    done = moderate(hub, "x" * 3_000_000 + end)
+    assert done.returncode == 1
+    assert done.stderr.startswith("!! a message of 1")
+    assert done.stderr.endswith("characters is too long; a hub takes 65536\n")
+
+
+@pytest.mark.system
 def test_rooms_can_be_listed_and_switched_to(hub: str) -> None:
     done = moderate(hub, "/switch lobby\nhello there\n/rooms\n")
     assert done.returncode == 0

@@ -23,6 +23,10 @@ from palaver.participants.console.seat import Seat
 
 PATIENCE: Final = 5.0
 """Seconds that a script waits for the hub to appear."""
+HISTORY: Final = 2.0
+"""Seconds that a script waits for what was said before."""
+LONGEST: Final = 1 << 20
+"""Bytes of one line that are kept: more than any hub takes."""
 ANSWER: Final = 60.0
 """Seconds that a script waits for one answer."""
 
@@ -55,6 +59,24 @@ class _FileWriter:
         self._stream.flush()
 
 
+class _Lines:
+    """The lines of a pipe, however long: aioconsole 0.8.2 keeps all of an endless one, and fails at its end."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._begun = b""
+
+    async def readline(self) -> bytes:
+        """The next line, the rest where it has no end, nothing where there is no more."""
+        while b"\n" not in self._begun:
+            if not (data := await self._stream.read(65536)):
+                rest, self._begun = self._begun, b""
+                return rest
+            self._begun = self._begun[:LONGEST] + data
+        line, end, self._begun = self._begun.partition(b"\n")
+        return line + end
+
+
 class PlainFront:
     """`script` makes it wait for each answer, skip `#` comments and count what was refused."""
 
@@ -70,7 +92,8 @@ class PlainFront:
         self._err: _Writer = _FileWriter(sys.stderr)
 
     async def __aenter__(self) -> Self:
-        self._reader, out = await aioconsole.get_standard_streams()
+        reader, out = await aioconsole.get_standard_streams()
+        self._reader = _Lines(reader) if isinstance(reader, asyncio.StreamReader) else reader
         if not isinstance(out, NonFileStreamWriter):
             self._out, (_, self._err) = out, await aioconsole.get_standard_streams(use_stderr=True)
         return self
@@ -142,6 +165,9 @@ class PlainFront:
         except TimeoutError:
             why = seat.why_down or "it does not answer"
             raise PalaverError(f"no seat within {PATIENCE:g} s: {why}") from None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HISTORY):
+                await seat.caught_up.wait()
 
     async def _wait_for(self, seat: Seat, line: str) -> None:
         if line.lstrip().startswith("#"):

@@ -72,6 +72,8 @@ class Seat:
         """Where to go after this room."""
         self.leaving = asyncio.Event()
         self.seated = asyncio.Event()
+        self.caught_up = asyncio.Event()
+        """Set with the last of the messages that were said before."""
         self.why_down = ""
         self._hub = hub
         view.hiding = str(hiding)
@@ -97,6 +99,8 @@ class Seat:
             self.screen.show(line)
         if isinstance(frame, Welcome):
             self.seated.set()
+        if self.view.is_caught_up:
+            self.caught_up.set()
         if isinstance(frame, Event) and frame.kind == "ended":
             self.screen.show(Line("the conversation has ended; /save FILE keeps it, /quit leaves", "notice"))
 
@@ -173,6 +177,13 @@ class Seat:
     def tell(self, text: str, tone: Tone = "result") -> None:
         """Answer the person at the keyboard."""
         self.screen.show(Line(text, tone))
+
+    def take_leave(self) -> None:
+        """Say what was typed in vain."""
+        count = self.view.unanswered
+        if count and not self.view.is_up:
+            what = "the last line was" if count == 1 else f"the last {count} lines were"
+            self.tell(f"{what} never sent: there was no connection", "warning")
 
     def leave(self, *, room: str | None = None) -> None:
         """Get up, to sit down in another room where one is given."""

@@ -13,9 +13,11 @@ from palaver.participants.console.hiding import Hiding
 from palaver.participants.console.local import rooms_of
 from palaver.participants.console.seat import Seat
 from palaver.participants.console.view import RoomView
-from palaver.participants.link import Link
+from palaver.participants.link import Link, full_jitter
 
 _GOODBYE: Final = "left the console"
+_LONGEST_WAIT: Final = 2.0
+"""Seconds between two attempts to reach the hub, at most: somebody sits there and waits."""
 
 
 async def moderate(
@@ -38,7 +40,7 @@ async def _in_room(
     front: Front, server: str, join: Join, way: tuple[str | None, ssl.SSLContext | None], hiding: Hiding
 ) -> str | None:
     proxy, tls = way
-    async with Link(server, join, proxy=proxy, tls=tls) as link:
+    async with Link(server, join, proxy=proxy, tls=tls, wait=_wait) as link:
         seat = Seat(
             view=RoomView(room=join.room, me=join.name, down_since=time.monotonic()),
             hub=link,
@@ -52,12 +54,17 @@ async def _in_room(
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            seat.take_leave()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
             await link.close(_GOODBYE)
     return seat.next_room
+
+
+def _wait(attempt: int) -> float:
+    return min(_LONGEST_WAIT, full_jitter(attempt))
 
 
 async def _listen(link: Link, seat: Seat, front: Front) -> None:

@@ -30,7 +30,7 @@ def status_parts(view: RoomView, now: float) -> list[Part]:
     floor = view.floor
     parts = [Part(view.room, 7)]
     if not floor.policy:
-        return [*parts, _connection(view, now)]
+        return [*parts, _connection(view, now, "CONNECTING")]
     parts.append(Part("PAUSED", 11, style="paused") if floor.paused else Part("running", 8))
     parts.append(Part(f"epoch {floor.epoch}", 2, f"e{floor.epoch}"))
     parts.append(Part(floor.policy, 6))
@@ -53,10 +53,10 @@ def status_parts(view: RoomView, now: float) -> list[Part]:
     return parts
 
 
-def _connection(view: RoomView, now: float) -> Part:
+def _connection(view: RoomView, now: float, doing: str = "RECONNECTING") -> Part:
     if view.down_since is None:
         return Part("connected", 1, "up")
-    return Part(f"RECONNECTING {max(0.0, now - view.down_since):.0f} s", 10, "RECONNECTING", "alert")
+    return Part(f"{doing} {max(0.0, now - view.down_since):.0f} s", 10, doing, "alert")
 
 
 def _holders(holders: Iterable[Holder], view: RoomView, now: float) -> Part:

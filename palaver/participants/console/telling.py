@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from palaver.core.message import Message, same_name
-from palaver.core.protocol import Ack, Error, Event, HubFrame, Nack, Presence, System, Welcome
+from palaver.core.protocol import Ack, Close, Error, Event, HubFrame, Nack, Presence, System, Welcome
 from palaver.participants.console.clean import clean, clean_name
 from palaver.participants.console.lines import Line, local_time
 from palaver.participants.console.paint import Tone
@@ -13,6 +13,8 @@ _TOLD_ANYWAY: Final = frozenset({"topic", "pins", "redacted", "undone", "ended",
 """Changes that have an event of their own besides the one of their command."""
 _ANSWERED: Final = frozenset({"command", "topic", "pin", "mark", "score", "ended"})
 """Events that whoever caused them has as an acknowledgement."""
+_TOLD_BY_THE_LINK: Final = {code.name.lower() for code in Close} - {Close.BAD_FRAME.name.lower()}
+"""Errors after which the connection closes: the link has them as its reason."""
 _LOUD: Final[dict[str, Tone]] = {"alarm": "alarm", "budget": "warning", "held": "warning", "ended": "warning"}
 _LEVELS: Final[dict[str, Tone]] = {"info": "notice", "warning": "warning", "error": "error"}
 
@@ -31,6 +33,8 @@ def tell(frame: HubFrame, me: str) -> Line | None:
         case Welcome():
             return _welcome(frame)
         case Error():
+            if frame.code in _TOLD_BY_THE_LINK:
+                return None
             return Line(f"the hub: {clean(frame.reason)}", "error", local_time(frame.timestamp))
         case _:
             return None
@@ -80,11 +84,11 @@ def _presence(frame: Presence) -> Line | None:
         case "away":
             words = f"{name} is away{more}"
         case "ready":
-            words = f"{name} is ready{more}"
+            words = f"{name} is ready{more.removesuffix(' is ready')}"
         case "loading":
-            if frame.progress:  # the first is told, how it goes on is seen in the status line
+            if frame.progress is not None:  # that it begins is told, how it goes on is seen above the prompt
                 return None
-            words = f"{name} is loading{more}"
+            words = f"{name} is {text}" if text.startswith("loading ") else f"{name} is loading{more}"
     return Line(words, "notice", local_time(frame.timestamp))
 
 

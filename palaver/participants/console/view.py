@@ -65,6 +65,11 @@ class RoomView:
             known.setdefault(key_of(message.sender), message.sender)
         return list(known.values())
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether there is a connection, and what was missed without one has come."""
+        return self.is_up and self._missed <= 0
+
     def take(self, frame: HubFrame, now: float) -> None:
         """Note what a frame says."""
         match frame:
@@ -129,7 +134,7 @@ class RoomView:
         key = key_of(frame.name)
         if frame.state == "loading":
             percent = f"{frame.progress:.0%} " if frame.progress is not None else ""
-            self.loading[frame.name] = f"{percent}{frame.text}".strip()
+            self.loading[frame.name] = f"{percent}{frame.text.removeprefix('loading ')}".strip()
         else:
             self.loading.pop(frame.name, None)
         if frame.state == "left":

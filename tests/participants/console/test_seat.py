@@ -172,6 +172,36 @@ async def test_a_lost_connection_is_told_once() -> None:
     assert at.screen.texts == ["the connection was lost; trying again"]
 
 
+class Deaf(ListHub):
+    async def say(self, text: str) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, ["the last line was"]), (2, ["the last 2 lines were"]), (0, [])])
+async def test_who_leaves_without_a_connection_is_told_what_was_never_sent(count: int, told: list[str]) -> None:
+    at = At(Deaf())
+    at.seat.hear(LinkDown("the connection was lost", 0.5, 0))
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(at.seat.enter("hello")) for _ in range(count)]
+        await asyncio.sleep(0)
+        at.screen.lines.clear()
+        at.seat.take_leave()
+        for task in asking:
+            task.cancel()
+    assert at.screen.texts == [f"{text} never sent: there was no connection" for text in told]
+
+
+async def test_it_is_caught_up_with_the_last_of_what_was_said_before() -> None:
+    at = At()
+    at.seat.caught_up.clear()
+    at.seat.hear(welcome("Ada", seq=2, missed=2))
+    at.seat.hear(message(1, "Ada", "one"))
+    assert not at.seat.caught_up.is_set()
+    at.seat.hear(message(2, "Ada", "two"))
+    assert at.seat.caught_up.is_set()
+
+
 # --- hiding ----------------------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ def test_a_lost_connection_cannot_be_overlooked() -> None:
 
 
 def test_before_the_first_welcome_only_the_connection_is_told() -> None:
-    assert shown(RoomView(room="lobby", me="M", down_since=0.0), 80, 2.0) == "lobby · RECONNECTING 2 s"
+    assert shown(RoomView(room="lobby", me="M", down_since=0.0), 80, 2.0) == "lobby · CONNECTING 2 s"
 
 
 def streaming(*texts: str) -> RoomView:

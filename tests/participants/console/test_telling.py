@@ -31,6 +31,11 @@ def read(frame: HubFrame) -> str | None:
         (Presence(name="Ada", role="model", state="left", text="left"), "-- Ada left"),
         (Presence(name="Ada", role="model", state="loading", text="phi-2"), "-- Ada is loading: phi-2"),
         (Presence(name="Ada", role="model", state="loading", text="phi-2", progress=0.5), None),
+        (Presence(name="Ada", role="model", state="loading", text="reading phi-2", progress=0.0), None),
+        (Presence(name="Ada", role="model", state="loading", text="loading its model"), "-- Ada is loading its model"),
+        (Presence(name="Ada", role="model", state="ready", text="phi-2 is ready"), "-- Ada is ready: phi-2"),
+        (Error(code="kicked", reason="kicked by Bob"), None),  # told as the reason for which the link ends
+        (Error(code="bad_frame", reason="no JSON"), "!! the hub: no JSON"),
         (Presence(name="Moderator", role="moderator", state="joined"), None),
         (Event(kind="alarm", actor="Ada", text="Ada repeats itself"), "!! ALARM: Ada repeats itself"),
         (

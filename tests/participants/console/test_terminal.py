@@ -246,9 +246,19 @@ async def test_a_lost_hub_is_seen_and_what_was_said_meanwhile_arrives() -> None:
         )
 
 
+async def test_who_leaves_is_told_what_was_never_sent() -> None:
+    with Pane(["moderator.py", "--server", "ws://127.0.0.1:1"]) as pane:
+        await pane.shows("no hub at ws://127.0.0.1:1")
+        pane.type("hello")
+        pane.keys("Enter")
+        await pane.shows("sent as soon as the hub is back")
+        pane.keys("C-d")
+        await pane.shows("the last line was never sent: there was no connection", "exit=0")
+
+
 async def test_without_a_hub_the_console_opens_and_waits() -> None:
     with Pane(["moderator.py", "--server", "ws://127.0.0.1:1"]) as pane:
-        await pane.shows("no hub at ws://127.0.0.1:1", "RECONNECTING")
+        await pane.shows("no hub at ws://127.0.0.1:1", "is server.py running", "main · CONNECTING")
         pane.type("/help quit")
         pane.keys("Enter")
         await pane.shows("leave")

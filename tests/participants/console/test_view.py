@@ -94,6 +94,8 @@ def test_loading_is_followed_until_it_is_done() -> None:
     view = seated()
     view.take(Presence(name="Cid", role="model", state="loading", text="weights", progress=0.5), 0.0)
     assert view.loading == {"Cid": "50% weights"}
+    view.take(Presence(name="Cid", role="model", state="loading", text="loading its adapter"), 0.0)
+    assert view.loading == {"Cid": "its adapter"}
     view.take(Presence(name="Cid", role="model", state="ready"), 0.0)
     assert not view.loading
 
