@@ -15,14 +15,16 @@ from palaver.core.entry import Entry, encode_entry
 
 logger = logging.getLogger(__name__)
 
+# Not WITHOUT ROWID: then a quarter of each page would be a block's beginning, in inner pages of the tree too, and a
+# commit cost nearly twice as much (34 KB: 390 us of processor time and 215, moving it into the file included).
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS rooms (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
     room INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL, block BLOB NOT NULL,
-    PRIMARY KEY (room, last)) WITHOUT ROWID;
+    PRIMARY KEY (room, last));
 CREATE TABLE IF NOT EXISTS messages (
     room INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL, block BLOB NOT NULL,
-    PRIMARY KEY (room, last)) WITHOUT ROWID;
+    PRIMARY KEY (room, last));
 CREATE TABLE IF NOT EXISTS snapshots (room INTEGER PRIMARY KEY, state BLOB NOT NULL);
 """
 
