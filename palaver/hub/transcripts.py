@@ -4,7 +4,6 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,27 +19,28 @@ PAGE: Final = 1000
 TOGETHER: Final = 0.25
 """Seconds that lines wait for company. A crash loses none: what is missing is added when the room opens again."""
 MOST_BYTES: Final = 512 * 1024
-"""Of lines that wait so: a fast talker's 1,250 of a kilobyte cost 10 MiB while they were put into words."""
+"""Of JSON lines that wait so."""
 PATIENCE: Final = 0.5
 """Seconds that a room waits for its files when it is opened."""
 GOODBYE: Final = 5.0
 """Seconds that a hub which stops waits for files that are still behind."""
-SLICE: Final = 100
-PAUSE: Final = 0.001
-"""Seconds in which the loop has Python's lock for itself, after so many messages were put into words: 2,000 at once
-held it up for 15 ms."""
 Fetch = Callable[[int, int], Awaitable[list[Message]]]
 """Messages of a room above a `seq`, at most so many."""
 
 
 class Transcripts:
-    """Writes what is published, in a thread of its own; a file that cannot be written is reported once and left."""
+    """Writes what is published; a file that cannot be written is reported once and left.
+
+    A message is put into words at once (0.4 us) and written by a thread: one that also did the words took three times
+    as long for them, and Python's lock from the loop 700 times a second.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: set[str] = set()
-        self._waiting: dict[str, list[tuple[Message, bytes]]] = {}
+        self._waiting: dict[str, tuple[list[bytes], list[str]]] = {}
+        """By room, lines of JSON and of Markdown."""
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._held_back: dict[str, list[tuple[Message, bytes]]] = {}
@@ -112,8 +112,13 @@ class Transcripts:
     def _write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
         if not self._waiting:
             self._timer = asyncio.get_running_loop().call_later(TOGETHER, self._flush)
-        self._waiting.setdefault(room, []).extend(messages)
-        self._bytes += sum([len(line) for _, line in messages])
+        if room not in self._waiting:
+            self._waiting[room] = [], []
+        lines, texts = self._waiting[room]
+        for message, line in messages:
+            lines.append(line)
+            texts.append(markdown_of(message))
+            self._bytes += len(line)
         if self._bytes >= MOST_BYTES:
             self._flush()
 
@@ -122,8 +127,8 @@ class Transcripts:
             self._timer.cancel()
         self._bytes = 0
         waiting, self._waiting = self._waiting, {}
-        for room, messages in waiting.items():
-            self._jobs.put(partial(self._append, room, messages))
+        for room, (lines, texts) in waiting.items():
+            self._jobs.put(partial(self._append, room, lines, texts))
 
     def rewrite(self, room: str, message: Message) -> None:
         """Replace a message: its old text must not stay."""
@@ -151,16 +156,14 @@ class Transcripts:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _append(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
+    def _append(self, room: str, lines: list[bytes], texts: list[str]) -> None:
         if room in self._broken:
             return
         try:
             with self.path(room).open("ab") as file:
-                file.write(b"\n".join([line for _, line in messages]) + b"\n")
-            with self.path(room).with_suffix(".md").open("a", encoding="utf-8") as file:
-                for start in range(0, len(messages), SLICE):
-                    file.write("".join([markdown_of(message) for message, _ in messages[start : start + SLICE]]))
-                    time.sleep(PAUSE)
+                file.write(b"\n".join(lines) + b"\n")
+            with self.path(room).with_suffix(".md").open("ab") as file:
+                file.write("".join(texts).encode())
         except OSError as error:
             self._broken.add(room)
             logger.error("transcript %s cannot be written, left as it is: %s", self.path(room), error)
