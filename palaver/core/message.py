@@ -14,6 +14,7 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 """Roles that speak only when granted the floor."""
 
 
+@lru_cache(maxsize=64)  # what is said together, and its acknowledgements, bear the same
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
     second, millisecond = divmod(int(seconds * 1000), 1000)

@@ -31,15 +31,22 @@ def apply(state: RoomState, entry: Entry) -> list[Effect]:
 
 def refuses(state: RoomState, entry: Entry) -> Nack | None:
     """Why this frame cannot be taken now, for a hub to answer at the door without logging it."""
-    frame, key = entry.frame, key_of(entry.name)
+    frame = entry.frame
+    if isinstance(frame, Say) and entry.role == "moderator" and _is_plain(state, frame):
+        return None  # only the seat could be wrong, and the room makes sure of that
+    key = key_of(entry.name)
     member = state.members.get(key)
     if member is not None and member.away:  # the room must hear that it is alive
         return None
-    if not isinstance(frame, Say | Command) or (frame.id and f"{entry.session}/{frame.id}" in state.seen):
-        return None
     if isinstance(frame, Say):
-        return _refuse_say(state, entry, key, frame)
-    return _refuse_command(state, entry, key, frame)
+        refusal = _refuse_say(state, entry, key, frame)
+    elif isinstance(frame, Command):
+        refusal = _refuse_command(state, entry, key, frame)
+    else:
+        return None
+    if refusal is not None and frame.id and f"{entry.session}/{frame.id}" in state.seen:  # sent again: taken then
+        return None
+    return refusal
 
 
 # --- speaking --------------------------------------------------------------------------------------------------------
@@ -74,6 +81,10 @@ def _say_with_floor(state: RoomState, entry: Entry, key: str, frame: Say, out: l
     else:
         speaking.publish(state, entry, frame, given.turn, out)
     speaking.settle(state, out)
+
+
+def _is_plain(state: RoomState, frame: Say) -> bool:
+    return frame.to is None and not state.ended and bool(frame.content.strip())
 
 
 def _refuse_say(state: RoomState, entry: Entry, key: str, frame: Say) -> Nack | None:

@@ -17,7 +17,9 @@ CROWD: Final = 200
 
 def is_here(member: Member | None, entry: Entry) -> bool:
     """Whether the entry's session is the one that sits under its name, given who does."""
-    return member is not None and member.session == entry.session and member.role == entry.role
+    if member is None or member.session != entry.session:
+        return False
+    return member.role == entry.role
 
 
 def refuse(state: RoomState, entry: Entry) -> Disconnect | None:
