@@ -4,6 +4,7 @@
 Measured: a frame costs 3 us instead of 10, and an echo one turn of the event loop less.
 """
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -19,8 +20,10 @@ except ImportError:  # where websockets was built without its C extension
 
 _TEXT: Final = 0x81
 """First byte of a text frame that is whole (RFC 6455, 5.2)."""
-_WHOLE: Final = frozenset({_TEXT, 0x88, 0x89, 0x8A})
-"""The same with close, ping and pong."""
+_CONTROL: Final = frozenset({0x88, 0x89, 0x8A})
+"""The same of close, ping and pong."""
+_head_at: Final = struct.Struct(">BBH").unpack_from
+"""First and second byte of a frame, and the 16 bits behind them: its size, if the second says so."""
 
 
 class Reader(Protocol):
@@ -78,12 +81,15 @@ class Connection(ServerConnection):
         """Pass on whole frames; returns where the first begins that is not whole, or must wait."""
         start, end = 0, len(data)
         self._needed = 6  # the shortest frame: two bytes and the mask
-        take = self._taker()
+        reader, take = self._reader, self._taker()
         while not self._is_held and end - start >= 6:
-            second = data[start + 1]
-            mask = start + (2 if second < 0xFE else 4 if second == 0xFE else 10)
-            size = second & 0x7F if second < 0xFE else int.from_bytes(data[start + 2 : mask], "big")
-            if data[start] not in _WHOLE or second < 0x80 or size > MAX_FRAME:
+            first, second, size = _head_at(data, start)
+            mask = start + 4
+            if second < 0xFE:
+                mask, size = start + 2, second & 0x7F
+            elif second == 0xFF:
+                mask, size = start + 10, int.from_bytes(data[start + 2 : start + 10], "big")
+            if (first != _TEXT and first not in _CONTROL) or second < 0x80 or size > MAX_FRAME:
                 self._is_cut = False  # fragments, or a mistake: from here on, websockets reads it alone
                 super().data_received(data[start:])
                 return end
@@ -91,16 +97,12 @@ class Connection(ServerConnection):
             if stop > end:
                 self._needed = stop - start
                 break
-            if (
-                take is None
-                or data[start] != _TEXT
-                or not take(apply_mask(data[mask + 4 : stop], data[mask : mask + 4]))
-            ):
+            if take is None or first != _TEXT or not take(apply_mask(data[mask + 4 : stop], data[mask : mask + 4])):
                 super().data_received(data[start:stop])
                 take = self._taker()
             start = stop
-            if self._reader is not None and not self._reader.has_room():
-                self._hold(self._reader)
+            if reader is not None and not reader.has_room():
+                self._hold(reader)
         return start
 
     def _taker(self) -> Callable[[bytes], bool] | None:

@@ -35,6 +35,7 @@ from palaver.core.protocol import (
     Command,
     Delta,
     Event,
+    HubFrame,
     Nack,
     Say,
     Streamed,
@@ -57,6 +58,9 @@ logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY: Final = 20_000
 """Entries between two snapshots: a restart replays no more than so many."""
+
+_PROPOSED: Final = (Elapsed, HubLost)
+"""What a hub proposes and wants to know settled."""
 
 
 class Refused(Exception):
@@ -207,13 +211,15 @@ class RoomHost:
         for position, entry in entries:
             self.state.applied = position
             try:
-                for effect in rules.apply(self.state, entry):
+                effects = rules.apply(self.state, entry)
+                for effect in effects:
                     self._perform(effect, published)
-                    if self._asked and isinstance(effect, Reply) and isinstance(effect.frame, Ack | Nack):
-                        self._note(entry, effect.frame)
+                if self._asked:
+                    self._note(entry, *[effect.frame for effect in effects if isinstance(effect, Reply)])
             except Exception:  # a mistake of ours must not cost the room what comes after it
                 logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
-            self._settle(entry.frame)
+            if isinstance(entry.frame, _PROPOSED):
+                self._settle(entry.frame)
         self._ahead = max(self._ahead, self.state.now - self._clock())
         if self._floor_changed:
             self._floor_changed = False
@@ -227,11 +233,11 @@ class RoomHost:
         if self._unsaved >= SNAPSHOT_EVERY:
             self.save()
 
-    def _settle(self, frame: Logged) -> None:
+    def _settle(self, frame: Elapsed | HubLost) -> None:
         """Note what a hub proposed; a hub that is called lost and reads it says that it lives."""
         if isinstance(frame, Elapsed):
             self._deadlines.settled(frame.key)
-        elif isinstance(frame, HubLost):
+        else:
             self._called_lost.discard(frame.hub)
             if frame.hub == self._hub:
                 self._log.append(self.entry(None, HubBack(hub=self._hub)))
@@ -255,12 +261,13 @@ class RoomHost:
                 self._note(entry, refusal)
             self._asked.pop(entry.id, None)
 
-    def _note(self, entry: Entry, answer: Ack | Nack) -> None:
-        """Keep a command that came in here, and its answer, in the audit log."""
-        if self._audit is None or not isinstance(entry.frame, Command) or entry.frame.id != answer.id:
+    def _note(self, entry: Entry, *answers: HubFrame) -> None:
+        """Keep a command that came in here, and its answer, in the audit log; another hub keeps its own."""
+        if self._audit is None or not isinstance(entry.frame, Command):
             return
-        address = self._asked.pop(entry.id, None)
-        if address is None:  # another hub's, who keeps it
+        ident, known = entry.frame.id, (answer for answer in answers if isinstance(answer, Ack | Nack))
+        answer = next((answer for answer in known if answer.id == ident), None)
+        if answer is None or (address := self._asked.pop(entry.id, None)) is None:
             return
         self._audit.command(
             room=self.state.name,
@@ -279,14 +286,14 @@ class RoomHost:
                 body = encode(message)
                 published.append((message, body))
                 self.outbox.message(message, body)
+            case Acknowledge(ident, words, seq):
+                if (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.acknowledge(session, ack(self.state, words, seq))
             case Reply(ident, frame):
                 if (session := self.outbox.sessions.get(ident)) is not None:
                     self.outbox.reply(session, frame)
                     if isinstance(frame, Nack):
                         self._metrics.nack(frame.code)
-            case Acknowledge(ident, words, seq):
-                if (session := self.outbox.sessions.get(ident)) is not None:
-                    self.outbox.acknowledge(session, ack(self.state, words, seq))
             case FloorChanged():
                 self._floor_changed = True
             case Entrust(ident, given):
@@ -324,7 +331,7 @@ class RoomHost:
                 traced.delivered(message, self._hub)
         if self._transcripts is not None:
             self._transcripts.write(self.state.name, published)
-        for role, count in Counter(message.role for message, _ in published).items():
+        for role, count in Counter([message.role for message, _ in published]).items():
             self._metrics.messages.labels(role).inc(count)
 
     def save(self) -> None:

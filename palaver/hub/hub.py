@@ -225,7 +225,9 @@ class Hub:
             return None
         if session.pace is not None and not self._in_pace(host, session, frame, len(raw)):
             return None
-        if isinstance(frame, Delta):
+        if isinstance(frame, Say):  # as nearly always
+            host.receive(session, frame)
+        elif isinstance(frame, Delta):
             host.stream(session, frame)
         elif isinstance(frame, Leave):
             return frame

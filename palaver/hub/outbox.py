@@ -31,12 +31,12 @@ class _Common:
     def __init__(self, frames: list[tuple[int, bytes]], readers: int) -> None:
         self._frames = frames
         self._readers = readers
-        self._kinds = 0
-        for kind, _ in frames:
-            self._kinds |= kind
+        self._kinds = sum({kind for kind, _ in frames})
         self._joined: dict[int, bytes] = {}
         self._ends: dict[int, list[int]] = {}
         self._sheets: dict[int, Sheet | None] = {}
+        self.pages: dict[int, tuple[bytes, Sheet | None]] = {}
+        """What `page` has said, by view."""
 
     def seen_by(self, view: int) -> bytes:
         """All that this view shows."""
@@ -45,12 +45,13 @@ class _Common:
             self._joined[view] = b"".join([data for kind, data in self._frames if kind & view])
         return self._joined[view]
 
-    def sheet(self, view: int) -> Sheet | None:
-        """The same laid out for many, where that is worth it."""
-        view &= self._kinds
-        if view not in self._sheets:
-            self._sheets[view] = sheet_of(self.seen_by(view), self._readers)
-        return self._sheets[view]
+    def page(self, view: int) -> tuple[bytes, Sheet | None]:
+        """All that this view shows, and the same laid out for many where that is worth it."""
+        data, shown = self.seen_by(view), view & self._kinds
+        if shown not in self._sheets:
+            self._sheets[shown] = sheet_of(data, self._readers)
+        page = self.pages[view] = data, self._sheets[shown]
+        return page
 
     def close(self) -> None:
         """Give back the sheets."""
@@ -109,6 +110,8 @@ class Outbox:
         self.sessions: dict[str, Session] = {}
         self.listeners: set[Listener] = set()
         self._legacy: set[Session] = set()
+        self._direct = 0
+        """Sessions whose sockets may be written to as they are."""
         self._common: list[tuple[int, bytes]] = []
         self._private: dict[Session, list[_Private]] = {}
         self._acknowledged: dict[Session, list[bytes]] = {}
@@ -123,6 +126,7 @@ class Outbox:
     def add(self, session: Session) -> None:
         """From now on, this session gets what is common."""
         self.sessions[session.ident] = session
+        self._direct += session.descriptor >= 0
         if session.legacy:
             self._legacy.add(session)
 
@@ -130,6 +134,7 @@ class Outbox:
         """It gets nothing more."""
         if self.sessions.get(session.ident) is session:
             del self.sessions[session.ident]
+            self._direct -= session.descriptor >= 0
         self._legacy.discard(session)
         self._private.pop(session, None)
         self._acknowledged.pop(session, None)
@@ -138,7 +143,8 @@ class Outbox:
 
     def message(self, message: Message, body: bytes) -> None:
         """A published message, for all whom it is for."""
-        self._release_deltas()
+        if self._deltas:
+            self._release_deltas()
         self._first_seq = self._first_seq or message.seq
         self._last_seq = message.seq
         if message.to is None:
@@ -166,8 +172,10 @@ class Outbox:
     def acknowledge(self, session: Session, frame: Ack) -> None:
         """A frame for one, behind the messages that leave with it, which need not be cut open for it then."""
         if not session.legacy:
-            self._acknowledged.setdefault(session, []).append(wire(encode(frame)))
-            self._schedule()
+            if (waiting := self._acknowledged.get(session)) is None:
+                waiting = self._acknowledged[session] = []
+                self._schedule()
+            waiting.append(wire(encode(frame)))
 
     def delta(self, turn: int, frame: HubFrame) -> None:
         """Streamed text; it waits up to 20 ms for more of its kind."""
@@ -190,7 +198,8 @@ class Outbox:
         for session in self._legacy:
             self._one(session, kind, rendered(frame, session))
         self._common.append((kind, data))
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def _some(self, sessions: Iterable[Session], kind: int, frame: HubFrame) -> None:
         data = encode(frame)
@@ -228,7 +237,7 @@ class Outbox:
     def flush(self) -> None:
         """Write what has gathered: the same bytes to all with the same view, in one write for each session.
 
-        Only behind a sheet, acknowledgements take a second one.
+        Only behind a sheet, acknowledgements take a second one: it costs half of a copy.
         """
         self._scheduled = False
         common, self._common = self._common, []
@@ -236,22 +245,24 @@ class Outbox:
         acknowledged, self._acknowledged = self._acknowledged, {}
         if not common and not private and not acknowledged:
             return
-        shared = _Common(common, len(self.sessions))
+        shared = _Common(common, self._direct)
+        pages = shared.pages
         written = size = 0
         for session in list(self.sessions.values()):
-            waiting = session.waiting
+            waiting = session.transport.get_write_buffer_size()
             if waiting > SOFT and not session.behind:  # what waits from earlier passes, not from this one
                 session.behind = True
                 self._on_behind(session)
-            direct = not waiting and session.descriptor >= 0
             if session in private or session in acknowledged:
                 own, last = private.get(session, []), acknowledged.get(session, [])
-                size += self._write_own(session, own, last, shared, direct=direct)
+                size += self._write_own(session, own, last, shared, direct=not waiting)
                 written += 1
-            elif not session.behind and not session.legacy and (data := shared.seen_by(session.view)):
-                session.write(data, shared.sheet(session.view) if direct else None)
-                written += 1
-                size += len(data)
+            elif not session.behind and not session.legacy:
+                data, sheet = pages.get(session.view) or shared.page(session.view)
+                if data:
+                    session.write(data, None if waiting else sheet)
+                    written += 1
+                    size += len(data)
             if not session.behind:
                 session.delivered = self._last_seq
         shared.close()
@@ -272,10 +283,9 @@ class Outbox:
             parts: list[bytes | memoryview] = [data for _, _, data in own]
         elif own:
             parts = shared.mixed_with(own, view)
-        elif direct and (sheet := shared.sheet(view)) is not None:
-            parts, data = [], shared.seen_by(view)
-            session.write(data, sheet)
-            written = len(data)
+        elif direct and (page := shared.page(view))[1] is not None:
+            parts, written = [], len(page[0])
+            session.write(*page)
         else:
             parts = [shared.seen_by(view)]
         parts += last

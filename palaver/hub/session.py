@@ -119,12 +119,12 @@ class Session:
     def write(self, data: bytes, sheet: Sheet | None = None) -> None:
         """Hand bytes over to the transport, unless the connection is ending.
 
-        With a sheet of them they go to the socket's descriptor: only where there is one and nothing waits.
+        With a sheet of them they go to the socket's descriptor if there is one: only where nothing waits.
         """
         if self.closed is not None or self.lost:
             return
         try:
-            if sheet is None or self.transport.is_closing():
+            if sheet is None or self.descriptor < 0 or self.transport.is_closing():
                 self.transport.write(data)
             elif (sent := sheet.send(self.descriptor)) < len(data):
                 self.transport.write(data[sent:])
@@ -175,8 +175,11 @@ def wire(body: bytes) -> bytes:
     if size < 126:
         return bytes((0x81, size)) + body
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + body
+        return _HEAD(0x817E, size) + body
     return b"\x81\x7f" + size.to_bytes(8, "big") + body
+
+
+_HEAD: Final = struct.Struct(">HH").pack
 
 
 PING: Final = b"\x89\x00"

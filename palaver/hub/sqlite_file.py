@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import time
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable
 from math import inf
 from operator import itemgetter
@@ -79,14 +80,11 @@ class Outcome:
     def __init__(self, jobs: list[Job], position: int) -> None:
         entries = [entry for job in jobs for entry in job.entries]
         self.count, self.size = len(entries), sum([job.size for job in jobs])
-        self.rooms: dict[str, list[tuple[int, Entry]]] = {}
+        self.rooms: defaultdict[str, list[tuple[int, Entry]]] = defaultdict(list)
         self.error = ""
         self.seconds = 0.0
         for number, entry in enumerate(entries, position + 1):
-            if entry.room in self.rooms:
-                self.rooms[entry.room].append((number, entry))
-            else:
-                self.rooms[entry.room] = [(number, entry)]
+            self.rooms[entry.room].append((number, entry))
 
 
 class SqliteFile:
@@ -158,7 +156,11 @@ class SqliteFile:
 
     def _write_published(self, published: dict[str, Lines]) -> None:
         for room, lines in published.items():
-            last = self._last_published(room)
+            last, first = self._last_published(room), lines[0][0]
+            if first > last and [seq for seq, _ in lines] == list(range(first, first + len(lines))):  # as nearly always
+                self._insert("messages", room, lines)
+                self._last[room] = lines[-1][0]
+                continue
             fresh: dict[int, bytes] = {}
             again: dict[int, bytes] = {}
             for seq, line in lines:

@@ -76,12 +76,12 @@ class SqliteLog:
         """Jobs that the thread has not dealt with yet; while there are any, the file is its own."""
         self._slow_until = 0.0
         self._handed: list[Entry] = []
-        self._handed_size = 0
         self._published: dict[str, Lines] = {}
         self._snapshots: dict[str, bytes] = {}
         self._flushing = False
         self._waiting = 0
-        self._waiting_size = 0
+        self._waiting_size = self._under_way = 0
+        """Characters of text not yet durable, and how many of them were handed on to be committed."""
         self._unrecorded = 0
         self._recording_due = False
         self._recording: asyncio.TimerHandle | None = None
@@ -132,16 +132,17 @@ class SqliteLog:
         """Hand an entry over; all of one pass of the loop are committed together."""
         self._handed.append(entry)
         self._waiting += 1
-        if isinstance(entry.frame, Say):
-            size = len(entry.frame.content)
-            self._handed_size += size
-            self._waiting_size += size
+        if isinstance(frame := entry.frame, Say):
+            self._waiting_size += len(frame.content)
         if self._waiting >= MOST_WAITING or self._waiting_size >= MOST_SIZE:
             self._room_made.clear()
-        self._schedule()
+        if not self._flushing:
+            self._schedule()
 
     def record(self, room: str, messages: Sequence[tuple[int, bytes]]) -> None:
         """Keep published messages; they are written together after half a second, or before anybody asks for them."""
+        if not messages:
+            return
         self._published.setdefault(room, []).extend(messages)
         self._unrecorded += sum([len(body) for _, body in messages])
         if self._unrecorded >= MOST_PUBLISHED:
@@ -181,8 +182,8 @@ class SqliteLog:
         self._pass_on(outcome)
 
     def _gathered(self, *, published: bool) -> Job:
-        job = Job(self._handed, {}, size=self._handed_size, snapshots=self._snapshots)
-        self._handed, self._handed_size, self._snapshots = [], 0, {}
+        job = Job(self._handed, {}, size=self._waiting_size - self._under_way, snapshots=self._snapshots)
+        self._handed, self._under_way, self._snapshots = [], self._waiting_size, {}
         if published:
             job.published, self._published, self._unrecorded, self._recording_due = self._published, {}, 0, False
             if self._recording is not None:
@@ -231,6 +232,7 @@ class SqliteLog:
     def _pass_on(self, outcome: Outcome) -> None:
         self._waiting -= outcome.count
         self._waiting_size -= outcome.size
+        self._under_way -= outcome.size
         if outcome.count:
             if self._syncer is not None:
                 self._syncer.mark()
