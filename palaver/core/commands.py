@@ -7,7 +7,7 @@ whole, quoted, or a unique prefix.
 import contextlib
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Argument:
     choices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = "|".join(self.choices) if self.choices else self.name.upper()
+        shown = "|".join(self.choices) or ("KEY=VALUE" if self.kind == "pairs" else self.name.upper())
         shown += "…" if self.kind in ("names", "text", "pairs") else ""
         return f"[{shown}]" if self.optional else shown
 
@@ -85,15 +85,15 @@ _TABLE = (
     _spec("ban name duration?", "remove one and keep the name out", destructive=True),
     _spec("unban name:text", "let a banned name in again"),
     _spec("timeout name number?", "mute one for so many seconds (60)"),
-    _spec("policy word? pairs?", "show the floor policy, or set it with its parameters"),
+    _spec("policy policy:word? pairs?", "show the floor policy, or set it with its parameters"),
     _spec("floor name count:text?", "give one the floor now, `for N` its next turns"),
     _spec("hands", "who asks for the floor"),
     _spec("grant name", "give the floor to a raised hand"),
     _spec("deny name", "lower a raised hand"),
-    _spec("slow word", "seconds each agent waits between its messages, or off"),
+    _spec("slow seconds:word", "seconds each agent waits between its messages, or off"),
     _spec("approve toggle:on|off", "hold agent messages until /ok"),
-    _spec("ok word", "let a held message through, or `all`"),
-    _spec("drop word", "throw a held message away, or `all`"),
+    _spec("ok ticket:word", "let a held message through, or `all`"),
+    _spec("drop ticket:word", "throw a held message away, or `all`"),
     _spec("w name text", "whisper to one"),
     _spec("sys text", "say something as the system, for everybody's prompt"),
     _spec("sendas name text", "say something in another's name (marked as such)", destructive=True),
@@ -109,26 +109,26 @@ _TABLE = (
     _spec("lease number", "seconds that a holder may take to answer"),
     _spec("alarm pairs?", "thresholds of the loop alarm, e.g. overlap=0.6 pause=on"),
     _spec("rooms", "rooms of this hub", "console"),
-    _spec("switch word", "go to another room", "console"),
+    _spec("switch room:word", "go to another room", "console"),
     _spec("who", "who is here", "console"),
     _spec("whois name", "what the room knows of one"),
     _spec("queue", "who is likely to be next"),
     _spec("status", "the floor in a few lines"),
     _spec("stats", "share of talk, tokens and latencies"),
     _spec("why seq", "why the author of a message had the floor"),
-    _spec("toggle word?", "hide or show incoming messages, or: chat system deltas NAME", "console"),
-    _spec("hide word?", "hide incoming messages, or: chat system deltas NAME", "console"),
-    _spec("show word?", "show them again", "console"),
+    _spec("toggle what:word?", "hide or show incoming messages, or: chat system deltas NAME", "console"),
+    _spec("hide what:word?", "hide incoming messages, or: chat system deltas NAME", "console"),
+    _spec("show what:word?", "show them again", "console"),
     _spec("ignore name", "hide one participant here", "console"),
     _spec("lastlog text", "search what was said", "console"),
     _spec("history number?", "the last messages again (20)", "console"),
     _spec("clear", "clear the screen", "console"),
-    _spec("save word", "write the transcript to a file (.jsonl, .md, .html or .csv)", "console"),
-    _spec("export word", "write the transcript to a file (.jsonl, .md, .html or .csv)", "console"),
+    _spec("save file:word", "write the transcript to a file (.jsonl, .md, .html or .csv)", "console"),
+    _spec("export file:word", "write the transcript to a file (.jsonl, .md, .html or .csv)", "console"),
     _spec("mark text", "put a note into the log"),
-    _spec("score name word number", "record a score: NAME DIMENSION NUMBER"),
+    _spec("score name dimension:word number", "record a score of one, by its dimension"),
     _spec("end text?", "end the conversation", destructive=True),
-    _spec("help word?", "this list, or one command", "console"),
+    _spec("help command:word?", "this list, or one command", "console"),
     _spec("quit", "leave", "console"),
 )
 
@@ -234,7 +234,7 @@ def resolve(word: str, names: Iterable[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     listed = ", ".join(matches or known) or "nobody"
-    problem = "is ambiguous" if matches else "is not here"
+    problem = "is ambiguous" if matches else "is not here; known"
     raise CommandError(f"name {word!r} {problem}: {listed}")
 
 
@@ -262,6 +262,23 @@ def parse_pairs(text: str) -> dict[str, Any]:
             raise CommandError(f"{word!r} must look like name=value")
         pairs[name.replace("-", "_").lower()] = _value(value)
     return pairs
+
+
+def pairs_text(pairs: Mapping[str, Any]) -> str:
+    """Pairs as `parse_pairs` reads them."""
+    return " ".join(shlex.quote(f"{name}={_value_text(value)}") for name, value in pairs.items())
+
+
+def _value_text(value: Any) -> str:
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case list():
+            plain = all(isinstance(one, str) and "," not in one for one in value)
+            return ",".join(value) if plain else msgspec.json.encode(value).decode()
+    return str(value)
 
 
 def _value(text: str) -> Any:

@@ -231,6 +231,10 @@ class FloorView(FromHub, frozen=True, kw_only=True, tag="floor"):
     topic: str = ""
     paused_by: tuple[str, ...] = ()
     """Moderators who have paused the room; nobody where it paused itself (`/step`, hop limit, budget, alarm)."""
+    waits: str = ""
+    """Why nobody has the floor though somebody is to answer and the room is not paused, in words for people."""
+    ended: bool = False
+    """The conversation has ended: nobody speaks here any more."""
 
 
 class Welcome(FromHub, frozen=True, kw_only=True, tag="welcome"):

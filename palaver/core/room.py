@@ -89,7 +89,7 @@ def _is_plain(state: RoomState, frame: Say) -> bool:
 
 def _refuse_say(state: RoomState, entry: Entry, key: str, frame: Say) -> Nack | None:
     if state.ended:
-        return notices.nack(state, frame.id, "ended", "the conversation has ended")
+        return notices.nack(state, frame.id, "ended", "the conversation has ended; a new one needs another room")
     if not frame.content.strip():
         return notices.nack(state, frame.id, "empty", "a message must hold some text")
     if not seats.is_here(state.members.get(key), entry):

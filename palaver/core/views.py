@@ -4,9 +4,10 @@ from itertools import islice
 
 from palaver.core import budgets, floor
 from palaver.core.message import Role, timestamp
-from palaver.core.policies import rotation
+from palaver.core.policies import models_left, rotation
 from palaver.core.protocol import FloorView, Holder, Seat, Welcome
 from palaver.core.seats import CROWD
+from palaver.core.situation import Situation
 from palaver.core.state import Member, RoomState
 
 
@@ -47,7 +48,7 @@ def _seat(state: RoomState, key: str, member: Member) -> Seat:
 
 def floor_view(state: RoomState) -> FloorView:
     """The floor as members are told."""
-    now = state.floor
+    now, situation = state.floor, floor.situation(state)
     return FloorView(
         room=state.name,
         timestamp=timestamp(state.now),
@@ -61,7 +62,7 @@ def floor_view(state: RoomState) -> FloorView:
         ),
         muted=tuple(record.name for record in state.records.values() if record.is_muted(state.now)),
         hands=tuple(hand.name for hand in now.hands),
-        queue=tuple(queue(state)),
+        queue=tuple(_queue(state, situation)),
         since_human=now.since_human,
         hop_limit=now.hop_limit,
         slow=now.slow,
@@ -70,6 +71,8 @@ def floor_view(state: RoomState) -> FloorView:
         budget=_budget_used(state),
         topic=state.topic,
         paused_by=tuple(now.paused_by) if now.paused else (),
+        waits=_waits(state, situation),
+        ended=state.ended,
     )
 
 
@@ -79,9 +82,21 @@ def _budget_used(state: RoomState) -> float | None:
     return round(max(shares), 3) if shares else None
 
 
-def queue(state: RoomState) -> list[str]:
+def _waits(state: RoomState, situation: Situation) -> str:
+    """What is in the way of those who wait, where nobody has paused the room."""
+    if state.floor.paused or state.floor.grants or state.ended:
+        return ""
+    if models_left(situation) > 0 or not (owing := situation.owing) or any(one.role != "model" for one in owing):
+        return ""
+    limit = situation.params["max_in_a_row"]
+    return (
+        f"{limit} messages of models in a row: they wait until a person speaks, or "
+        f"/policy {state.floor.policy} max_in_a_row=0"
+    )
+
+
+def _queue(state: RoomState, situation: Situation) -> list[str]:
     """Names of those who wait for the floor, nearest first, as far as can be known without drawing."""
     waiting = [hand.name for hand in state.floor.hands]
-    situation = floor.situation(state)
     owing = rotation(situation) if state.floor.policy in ("round_robin", "mention") else situation.owing
     return waiting + [candidate.name for candidate in owing if candidate.name not in waiting]

@@ -41,6 +41,7 @@ from palaver.participants.view import RoomView
 
 logger = logging.getLogger(__name__)
 
+_ENDED: Final = "the conversation in room %r has ended: nobody speaks there any more (--room names another)"
 GRACE: Final = 3.0
 """Seconds that a model may take to stop once it was told to; then its call is abandoned, and the hub gets its answer
 before it calls this client unresponsive (`core.due.PATIENCE`)."""
@@ -126,6 +127,8 @@ class Participant:
             case Welcome() | FloorView():
                 if self.room.floor is not None and self.room.messages and reopened(before, self.room.floor):
                     self._bid(self.room.messages[-1])
+                if self.room.has_ended and not (before is not None and before.ended):
+                    logger.warning(_ENDED, self.link.join.room)
                 if isinstance(received, Welcome) and self.model is None:
                     self.link.send(Status(state="loading", text="loading its model"))
                 turn = self._turn

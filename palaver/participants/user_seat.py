@@ -35,6 +35,8 @@ class UserSeat(Participant):
         match received:
             case LinkDown():
                 self._asked = False
+            case Welcome() if received.floor.ended:
+                self.finish("the conversation has ended")
             case Welcome() | FloorView() | Presence():
                 self._open()
             case Event(kind="ended"):

@@ -21,6 +21,11 @@ class RoomView:
         self.floor: FloorView | None = None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the conversation is over."""
+        return self.floor is not None and self.floor.ended
+
+    @property
     def last_seq(self) -> int:
         """`seq` of the last message that was heard, 0 for none."""
         return self.messages[-1].seq if self.messages else 0

@@ -90,7 +90,7 @@ def test_a_script_file_is_carried_out_and_left_at_its_end(hub: str, tmp_path: Pa
     assert "never said" not in done.stdout
     done = moderate(hub, f"/policy debate file={tmp_path}/debate.yaml\n/policy\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "'speakers': ['Ada', 'Bob']" in done.stdout
+    assert '"speakers":["Ada","Bob"]' in done.stdout
     assert moderate(hub, "", "--script", str(tmp_path / "missing.txt")).returncode == 2
 
 

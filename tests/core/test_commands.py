@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.core.commands import COMMANDS, parse, parse_duration, parse_pairs, resolve, spec_of, take_name
+from palaver.core.commands import COMMANDS, pairs_text, parse, parse_duration, parse_pairs, resolve, spec_of, take_name
 from palaver.core.errors import CommandError
 
 NAMES = ("Ada", "Zen", "Zen Sage", "Bob")
@@ -36,10 +36,10 @@ def test_every_command_that_was_promised_is_there(verb: str) -> None:
         ("/kick Bob too loud", {"name": "Bob", "reason": "too loud"}),
         ("/pin #7", {"seq": 7}),
         ("/deafen Ada off", {"name": "Ada", "toggle": "off"}),
-        ("/policy open max-in-a-row=8 delay=0.5", {"word": "open", "pairs": {"max_in_a_row": 8, "delay": 0.5}}),
+        ("/policy open max-in-a-row=8 delay=0.5", {"policy": "open", "pairs": {"max_in_a_row": 8, "delay": 0.5}}),
         ("/budget all cost=off", {"name": "all", "pairs": {"cost": False}}),
         ("/set room temperature=1", {"name": "room", "pairs": {"temperature": 1}}),
-        ("/POL open", {"word": "open"}),
+        ("/POL open", {"policy": "open"}),
     ],
 )
 def test_a_line_is_understood(line: str, values: dict[str, object]) -> None:
@@ -52,7 +52,7 @@ def test_a_line_is_understood(line: str, values: dict[str, object]) -> None:
         ("/nonsense", "unknown; known: /pause"),
         ("/un", "ambiguous; known: /unmute, /unban, /unpin"),
         ("/mute", "usage: /mute NAME [DURATION]"),
-        ("/mute Cid", "'Cid' is not here: Ada, Bob, Zen, Zen Sage"),
+        ("/mute Cid", "'Cid' is not here; known: Ada, Bob, Zen, Zen Sage"),
         ("/mute Ada 5 parsecs", "parsecs"),
         ("/mute Ada 0s", "must look like 30s"),
         ("/deafen Ada perhaps", "must be one of on, off"),
@@ -68,6 +68,24 @@ def test_what_is_not_understood_is_explained(line: str, problem: str) -> None:
     with pytest.raises(CommandError) as raised:
         parse(line, NAMES)
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("max_in_a_row=8", {"max_in_a_row": 8}),
+        ("pause=on overlap=0.6", {"pause": True, "overlap": 0.6}),
+        ("'order=Zen Sage,Bob'", {"order": ["Zen Sage", "Bob"]}),
+        ("order=", {"order": []}),
+        ('\'order=["Bob, the builder","Ada"]\'', {"order": ["Bob, the builder", "Ada"]}),
+        ("'phases=[{\"turns\":2}]'", {"phases": [{"turns": 2}]}),
+        ("", {}),
+    ],
+)
+def test_pairs_are_told_as_they_are_typed(text: str, pairs: dict[str, object]) -> None:
+    assert pairs_text(pairs) == text
+    read = parse_pairs(text)
+    assert {**read, "order": pairs["order"]} == pairs if "order" in pairs else read == pairs
 
 
 @given(line=st.text(), names=st.lists(st.text(min_size=1, max_size=8), max_size=4))

@@ -1,6 +1,7 @@
 """What members are told of a room."""
 
-from palaver.core.views import floor_view, queue, roster
+from palaver.core.protocol import Ack
+from palaver.core.views import floor_view, roster
 from tests.core.world import room_of
 
 
@@ -19,7 +20,39 @@ def test_the_queue_begins_with_raised_hands_then_goes_in_the_policys_order() -> 
     world = room_of("Ada", "Bob", "Cid", "Dan", policy="round_robin")
     world.say("Mod")
     world.raise_hand("Dan")
-    assert queue(world.state) == ["Dan", "Bob", "Cid"]
+    assert floor_view(world.state).queue == ("Dan", "Bob", "Cid")
+
+
+def test_models_that_wait_for_a_person_are_told_and_why() -> None:
+    world = room_of("Ada", "Bob", policy="open max_in_a_row=2")
+    world.say("Mod")
+    world.say("Ada")
+    assert floor_view(world.state).waits == ""
+    world.say("Bob")
+    told = floor_view(world.state)
+    assert told.waits.startswith("2 messages of models in a row: they wait until a person speaks")
+    assert told.waits.endswith("or /policy open max_in_a_row=0")
+    assert told.queue == ("Ada", "Bob") and not told.holders
+    for question in ("/status", "/queue"):
+        answer = world.command(question)
+        assert isinstance(answer, Ack) and told.waits in answer.text
+    world.say("Mod")
+    assert floor_view(world.state).waits == ""
+
+
+def test_nobody_waits_for_a_person_in_a_room_that_is_paused_has_ended_or_has_a_simulated_user() -> None:
+    world = room_of("Ada", "Bob", policy="open max_in_a_row=1")
+    world.say("Mod")
+    world.say("Ada")
+    assert floor_view(world.state).waits
+    world.join("Sim", role="user_sim")
+    world.say("Mod")
+    world.say("Ada")
+    assert (world.holders(), floor_view(world.state).waits) == (["Sim"], "")
+    world.do("/pause")
+    assert floor_view(world.state).waits == ""
+    world.do("/end")
+    assert (floor_view(world.state).waits, floor_view(world.state).ended) == ("", True)
 
 
 def test_the_roster_says_who_loads_is_muted_deaf_or_away() -> None:

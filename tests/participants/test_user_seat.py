@@ -173,3 +173,15 @@ async def test_a_user_whose_model_fails_says_why() -> None:
         assert "Uma could not answer: 401: bad key" in told["content"]
         await ann.command("/end")
         await asking
+
+
+async def test_a_conversation_that_has_ended_before_is_left_at_once_and_models_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with room_with_bot() as (url, ann, _):
+        assert (await ann.command("/end"))["type"] == "ack"
+        seat = await user(url, ScriptedModel(QUESTIONS))
+        assert seat.turns == 0
+        left = await ann.until("presence", name="Uma", state="left")
+        assert left["text"] == "the conversation has ended"
+    assert caplog.text.count("the conversation in room 'main' has ended: nobody speaks there any more") == 2

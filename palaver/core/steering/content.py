@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from palaver.core import alarm, floor, notices, speaking
+from palaver.core.commands import pairs_text
 from palaver.core.effects import FLOOR_CHANGED, Announce, Reply, Rewrite
 from palaver.core.errors import CommandError
 from palaver.core.message import AGENTS, Message, key_of
@@ -70,7 +71,7 @@ def _whisper(turn: Turn) -> Outcome:
 
 
 def _tickets(turn: Turn) -> list[str]:
-    word = turn.parsed.values["word"].lstrip("#")
+    word = turn.parsed.values["ticket"].lstrip("#")
     if word == "all":
         return list(turn.state.held)
     if word not in turn.state.held:
@@ -81,7 +82,7 @@ def _tickets(turn: Turn) -> list[str]:
 
 def _ok(turn: Turn) -> Outcome:
     tickets = _tickets(turn)
-    if turn.parsed.values["word"] == "all":
+    if turn.parsed.values["ticket"] == "all":
         tickets = [ticket for ticket in tickets if not _is_muted(turn, turn.state.held[ticket].name)]
     for ticket in tickets:
         if turn.state.floor.steps is not None:  # it counted when it was held
@@ -230,22 +231,22 @@ def _mark(turn: Turn) -> Outcome:
 def _score(turn: Turn) -> Outcome:
     values = turn.parsed.values
     _, record = agent(turn, values["name"])
-    before = record.scores.get(values["word"])
+    before = record.scores.get(values["dimension"])
     if before == values["number"]:
-        return Outcome(f"{record.name}: {values['word']} is {before:g} already")
-    record.scores[values["word"]] = values["number"]
-    text = f"{record.name}: {values['word']} {values['number']:g}"
+        return Outcome(f"{record.name}: {values['dimension']} is {before:g} already")
+    record.scores[values["dimension"]] = values["number"]
+    text = f"{record.name}: {values['dimension']} {values['number']:g}"
     told = notices.event(
         turn.state,
         "score",
         actor=turn.entry.name,
         text=text,
         name=record.name,
-        dimension=values["word"],
+        dimension=values["dimension"],
         value=values["number"],
     )
     turn.out.append(Announce(told, moderators=True))
-    return Outcome(text, {f"score {record.name} {values['word']}": [before, values["number"]]})
+    return Outcome(text, {f"score {record.name} {values['dimension']}": [before, values["number"]]})
 
 
 def _end(turn: Turn) -> Outcome:
@@ -256,6 +257,7 @@ def _end(turn: Turn) -> Outcome:
     state.ended = True
     text = turn.parsed.values.get("text", "the moderator has ended the conversation")
     turn.out.append(Announce(notices.event(state, "ended", actor=turn.entry.name, text=text)))
+    turn.out.append(FLOOR_CHANGED)
     return Outcome(text, {"ended": [False, True]})
 
 
@@ -284,12 +286,14 @@ def _set(turn: Turn) -> Outcome:
     changed: dict[str, Any] = {}
     for record in records:
         changed |= _settle_on(turn, record, wanted)
-    text = ", ".join(f"{what} {_short(before)} -> {_short(after)}" for what, (before, after) in changed.items())
+    text = ", ".join(f"{what} {short(after)} (before: {short(before)})" for what, (before, after) in changed.items())
     return Outcome(f"from the next turn: {text}" if text else "set so already", changed or None, private=True)
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
     """A setting as one line shows it: of a personality its beginning."""
+    if value is None:
+        return "as started"
     return value if not isinstance(value, str) or len(value) <= 40 else f"{' '.join(value[:40].split())}…"
 
 
@@ -322,7 +326,7 @@ def _alarm(turn: Turn) -> Outcome:
             raise CommandError(f"{name} must be 2 to 100 messages, not {wanted[name]}")
     state.alarm.update(wanted)
     after = {**alarm.DEFAULTS, **state.alarm}
-    return Outcome(f"alarm: {after}", {"alarm": [before, after]} if before != after else None)
+    return Outcome(f"alarm: {pairs_text(after)}", {"alarm": [before, after]} if before != after else None)
 
 
 RULES: dict[str, Callable[[Turn], Outcome]] = {

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from palaver.core import budgets, floor
+from palaver.core.commands import pairs_text
 from palaver.core.effects import FLOOR_CHANGED
 from palaver.core.errors import CommandError
 from palaver.core.steering.turn import Outcome, Turn, agent, like
 
 
 def _slow(turn: Turn) -> Outcome:
-    word = turn.parsed.values["word"]
+    word = turn.parsed.values["seconds"]
     seconds = 0.0 if word == "off" else like("slow", word, 1.0)
     before = turn.state.floor.slow
     floor.pace(turn.state, turn.out, seconds)
@@ -54,16 +55,20 @@ def _budget(turn: Turn) -> Outcome:
     if pairs is None:
         spent = budgets.spent_by_room(state) if record is None else budgets.spent_by(state, record)
         used = ", ".join(f"{what} {amount:g}" for what, amount in spent.items())
-        return Outcome(f"{name}: budget {before or 'none'}, used {used}")
+        return Outcome(f"{name}: budget {_told(before)}, used {used}")
     limits = _limits(before, pairs)
     if limits == before:
-        return Outcome(f"{name}: budget is {limits or 'none'} already")
+        return Outcome(f"{name}: budget is {_told(limits)} already")
     if record is None:
         state.budget, state.warned = limits, 0.0
         state.spent.setdefault("since", state.now)
     else:
         record.budget, record.warned = limits, 0.0
-    return Outcome(f"{name}: budget {limits or 'none'}", {f"budget {name}": [before, limits]})
+    return Outcome(f"{name}: budget {_told(limits)}", {f"budget {name}": [before, limits]})
+
+
+def _told(limits: dict[str, float]) -> str:
+    return pairs_text(limits) or "none"
 
 
 def _limits(before: dict[str, float], pairs: dict[str, Any]) -> dict[str, float]:

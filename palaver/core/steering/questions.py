@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from palaver.core import views
+from palaver.core.commands import pairs_text
 from palaver.core.message import AGENTS, key_of
-from palaver.core.steering.content import at_hand
+from palaver.core.steering.content import at_hand, short
 from palaver.core.steering.turn import Outcome, Turn
 
 
@@ -16,8 +17,9 @@ def _whois(turn: Turn) -> Outcome:
         lines.append(f"  {member.about}")
     if record is not None:
         lines.append(f"  {record.messages} messages, {record.tokens} tokens, {record.seconds:.1f} s with the floor")
-        lines.append(f"  settings {record.settings or 'as started'}, budget {record.budget or 'none'}")
-        lines.append(f"  text cut that spoke for others: {record.cut}; scores {record.scores or 'none'}")
+        settings = pairs_text({what: short(value) for what, value in record.settings.items()})
+        lines.append(f"  settings {settings or 'as started'}, budget {pairs_text(record.budget) or 'none'}")
+        lines.append(f"  text cut that spoke for others: {record.cut}; scores {pairs_text(record.scores) or 'none'}")
         slow = "UNRESPONSIVE: " if record.unresponsive else ""
         lines.append(f"  {slow}cancel latency {latency_text(record.latencies)}")
     return Outcome("\n".join(lines))
@@ -35,11 +37,13 @@ def latency_text(latencies: list[float]) -> str:
 def _status(turn: Turn) -> Outcome:
     view = views.floor_view(turn.state)
     holders = ", ".join(f"{holder.name} (turn {holder.turn}: {holder.reason})" for holder in view.holders)
+    waits = f"\n  {view.waits}" if view.waits else ""
+    policy = f"{view.policy} {pairs_text(view.params)}".rstrip()
     return Outcome(
-        f"{'PAUSED' if view.paused else 'running'}, epoch {view.epoch}, policy {view.policy} {dict(view.params)}\n"
+        f"{'ENDED' if view.ended else 'PAUSED' if view.paused else 'running'}, epoch {view.epoch}, policy {policy}\n"
         f"  floor: {holders or 'free'}; next: {', '.join(view.queue) or 'nobody'}\n"
         f"  {turn.state.seq} messages, {view.since_human} by agents since a human (limit {view.hop_limit or 'none'}), "
-        f"slow {view.slow:g} s, approval {'on' if view.approval else 'off'}, held {view.held}"
+        f"slow {view.slow:g} s, approval {'on' if view.approval else 'off'}, held {view.held}{waits}"
     )
 
 
@@ -71,8 +75,9 @@ def _hands(turn: Turn) -> Outcome:
 
 
 def _queue(turn: Turn) -> Outcome:
-    waiting = views.queue(turn.state)
-    return Outcome("next: " + ", ".join(waiting) if waiting else "nobody waits for the floor")
+    view = views.floor_view(turn.state)
+    told = f"next: {', '.join(view.queue)}" if view.queue else "nobody waits for the floor"
+    return Outcome(f"{told}; {view.waits}" if view.waits else told)
 
 
 RULES: dict[str, Callable[[Turn], Outcome]] = {

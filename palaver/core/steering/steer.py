@@ -1,10 +1,11 @@
 """Commands on the floor: silence, expulsion, who is next, limits."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from palaver.core import floor, seats, views
+from palaver.core.commands import pairs_text
 from palaver.core.effects import FLOOR_CHANGED, Disconnect, Hearing
 from palaver.core.errors import CommandError
 from palaver.core.message import key_of
@@ -176,10 +177,10 @@ def _unban(turn: Turn) -> Outcome:
 
 def _policy(turn: Turn) -> Outcome:
     now = turn.state.floor
-    word = turn.parsed.values.get("word")
+    word = turn.parsed.values.get("policy")
     if word is None:
         known = "\n".join(f"  {policy.name}: {policy.summary}" for policy in POLICIES.values())
-        return Outcome(f"policy {now.policy} {views.floor_view(turn.state).params}; known:\n{known}")
+        return Outcome(f"policy {_told(now.policy, views.floor_view(turn.state).params)}; known:\n{known}")
     if word not in POLICIES:
         raise CommandError(f"floor policy {word!r} is unknown; known: {', '.join(POLICIES)}")
     policy = POLICIES[word]
@@ -188,14 +189,20 @@ def _policy(turn: Turn) -> Outcome:
     if word == now.policy:  # what is not named stays as it is
         params = {**now.params, **params}
     slow = like("delay", pairs.get("delay", now.slow), 1.0)
-    before = f"{now.policy} {now.params}"
+    before = _told(now.policy, now.params)
     if (now.policy, now.params, now.slow) == (word, params, slow):
         return Outcome(f"policy is {word} already")
     if now.policy != word or now.params.get("phases") != params.get("phases"):
         _begin_anew(turn, f"policy is now {word}")
     now.policy, now.params = word, params
     floor.pace(turn.state, turn.out, slow)
-    return Outcome(f"policy {word}: {policy.summary}", {"policy": [before, f"{word} {params}"]})
+    missing = [name for name in params.get("order", ()) if key_of(str(name)) not in turn.state.records]
+    note = f"; nobody here has been called {', '.join(map(str, missing))}" if missing else ""
+    return Outcome(f"policy {word}: {policy.summary}{note}", {"policy": [before, _told(word, params)]})
+
+
+def _told(policy: str, params: Mapping[str, Any]) -> str:
+    return f"{policy} {pairs_text(params)}".rstrip()
 
 
 def _begin_anew(turn: Turn, reason: str) -> None:

@@ -81,6 +81,8 @@ def like(name: str, value: Any, example: Any) -> Any:
         return wanted(value)
     if wanted is str and isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
+    if wanted is list and isinstance(value, str):  # quotes within [] do not outlive the line's own quoting
+        return [part.strip() for part in value.split(",") if part.strip()]
     if type(value) is wanted:
         return value
     raise CommandError(f"{name}={value!r} must be {_KINDS[wanted]}")

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from palaver.core.commands import COMMANDS, Spec, spec_of
 from palaver.core.errors import CommandError, PalaverError
-from palaver.core.protocol import Event, HubFrame, Streamed, Welcome
+from palaver.core.protocol import HubFrame, Streamed, Welcome
 from palaver.participants.console import local
 from palaver.participants.console.clean import clean, clean_name
 from palaver.participants.console.files import with_files
@@ -90,6 +90,7 @@ class Seat:
 
     def _hear(self, frame: HubFrame) -> None:
         hidden = self.hiding.hides(frame, self.view.me)
+        waited, had_ended = self.view.floor.waits, self.view.floor.ended
         if not (hidden and isinstance(frame, Streamed)):
             self.view.take(frame, self.clock())
         line = tell(frame, self.view.me)
@@ -101,8 +102,12 @@ class Seat:
             self.seated.set()
         if self.view.is_caught_up:
             self.caught_up.set()
-        if isinstance(frame, Event) and frame.kind == "ended":
-            self.screen.show(Line("the conversation has ended; /save FILE keeps it, /quit leaves", "notice"))
+        now = self.view.floor
+        if now.waits and not waited:
+            self.screen.show(Line(clean(now.waits), "notice"))
+        if now.ended and not had_ended:
+            told = "the conversation has ended: /save FILE keeps it, /switch ROOM begins another, /quit leaves"
+            self.screen.show(Line(told, "notice"))
 
     def _lost(self, down: LinkDown) -> None:
         if self.view.is_up or not self.why_down:

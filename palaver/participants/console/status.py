@@ -31,11 +31,14 @@ def status_parts(view: RoomView, now: float) -> list[Part]:
     parts = [Part(view.room, 7)]
     if not floor.policy:
         return [*parts, _connection(view, now, "CONNECTING")]
-    parts.append(Part("PAUSED", 11, style="paused") if floor.paused else Part("running", 8))
+    stopped = "ENDED" if floor.ended else "PAUSED" if floor.paused else ""
+    parts.append(Part(stopped, 11, style="paused") if stopped else Part("running", 8))
     parts.append(Part(f"epoch {floor.epoch}", 2, f"e{floor.epoch}"))
     parts.append(Part(floor.policy, 6))
     parts.append(_holders(floor.holders, view, now))
-    if floor.queue:
+    if floor.waits:
+        parts.append(Part("waits for a person", 9, "waits", "alert"))
+    elif floor.queue:
         more = f" +{len(floor.queue) - 1}" if len(floor.queue) > 1 else ""
         parts.append(Part(f"next {clean_name(floor.queue[0])}{more}", 4, f"queue {len(floor.queue)}"))
     if floor.hands:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from palaver.core.protocol import Close
+from palaver.core.protocol import Ack, Close
 from palaver.core.state import FOREVER
 from palaver.core.views import floor_view
 from tests.core.world import World, disconnected, room_of
@@ -491,3 +491,31 @@ def test_names_with_spaces_prefixes_and_quotes_are_understood() -> None:
     world.do('/mute "zen s"')
     assert world.state.records["zen sage"].muted_until == FOREVER
     assert world.state.records["zen"].deafened and not world.state.records["zen"].is_muted(world.now)
+
+
+def test_an_order_is_a_list_of_names_with_commas_and_who_is_not_known_is_told() -> None:
+    world = room_of("Ada", "Zen Sage")
+    answer = world.command('/policy round_robin "order=Zen Sage, Ada,Eve"')
+    assert isinstance(answer, Ack) and answer.text.endswith("; nobody here has been called Eve")
+    assert world.state.floor.params == {"order": ["Zen Sage", "Ada", "Eve"]}
+    world.say("Mod")
+    assert world.holders() == ["Zen Sage"]
+
+
+def test_answers_tell_settings_as_they_are_typed() -> None:
+    world = room_of("Ada", policy="round_robin 'order=Ada'")
+    world.do("/set Ada temperature=0.2 model='big one'")
+    world.do("/budget Ada messages=5 cost=0.5")
+    world.do("/score Ada wit 4")
+    told = []
+    for question in ("/whois Ada", "/policy", "/status", "/budget Ada", "/alarm", "/set Ada temperature=0.5"):
+        answer = world.command(question)
+        assert isinstance(answer, Ack) and not set("{}") & set(answer.text)
+        told.append(answer.text)
+    whois, policy, status, budget, alarm, changed = told
+    assert "settings temperature=0.2 'model=big one', budget messages=5 cost=0.5" in whois
+    assert "scores wit=4" in whois
+    assert policy.startswith("policy round_robin order=Ada; known:") and "policy round_robin order=Ada\n" in status
+    assert budget.startswith("Ada: budget messages=5 cost=0.5, used messages 0")
+    assert alarm.startswith("alarm: on=on overlap=0.8 ")
+    assert changed == "from the next turn: Ada temperature 0.5 (before: 0.2)"

@@ -202,6 +202,24 @@ async def test_it_is_caught_up_with_the_last_of_what_was_said_before() -> None:
     assert at.seat.caught_up.is_set()
 
 
+async def test_why_nobody_speaks_is_told_once_until_somebody_does() -> None:
+    at = At()
+    for waits in ("", "8 in a row", "8 in a row", "", "8 in a row"):
+        at.seat.hear(floor(waits=waits))
+    assert at.screen.texts == ["8 in a row", "8 in a row"]
+
+
+async def test_a_conversation_that_has_ended_is_told_at_its_end_and_to_who_comes_later() -> None:
+    at = At()
+    at.seat.hear(floor(ended=True))
+    at.seat.hear(floor(ended=True))
+    assert [text.split(":")[0] for text in at.screen.texts] == ["the conversation has ended"]
+    late = At()
+    late.seat.view.floor = floor()
+    late.seat.hear(welcome("Ada", floor=floor(ended=True)))
+    assert late.screen.texts[1].startswith("the conversation has ended: /save FILE keeps it, /switch ROOM")
+
+
 # --- hiding ----------------------------------------------------------------------------------------------------------
 
 
