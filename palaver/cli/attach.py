@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from palaver.cli import parties
 from palaver.cli.common import Parser, run_async
-from palaver.core.errors import ConfigError, PalaverError
+from palaver.core.errors import ConfigError
 from palaver.party.tmux import Tmux
 
 
@@ -25,8 +25,7 @@ def main(argv: Sequence[str]) -> int:
 async def _attach(named: str | None) -> int:
     party = parties.chosen(named)
     if isinstance(party.stage, Tmux):
-        if not party.stage.exists():
-            raise PalaverError(f"its tmux session is gone: palaver down {party.plan.name}, then up again")
+        parties.need_its_session(party)
         command = party.stage.attaching(os.environ)
     elif party.console is None:
         raise ConfigError(f"party {party.plan.name} has no moderator's seat; write `moderator: true` in its file")

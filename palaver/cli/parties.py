@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from palaver.core.errors import ConfigError
+from palaver.core.errors import ConfigError, PalaverError
 from palaver.core.message import Role
 from palaver.party.party import Party, Stage
 from palaver.party.process import Seat
@@ -79,6 +79,12 @@ def chosen(name: str | None) -> Party:
     if party is None:
         raise ConfigError(f"party {name!r} is not up" + (f"; up: {', '.join(known)}" if known else ""))
     return party
+
+
+def need_its_session(party: Party) -> None:
+    """Raises `PalaverError` where the party runs in tmux and somebody has ended its session."""
+    if isinstance(party.stage, Tmux) and not party.stage.exists():
+        raise PalaverError(f"its tmux session is gone: palaver down {party.plan.name}, then up again")
 
 
 def is_ambiguous(name: str | None) -> bool:

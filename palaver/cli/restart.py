@@ -28,6 +28,7 @@ async def _restart(name: str, named: str | None) -> int:
     process = party.named(name)
     if process.console and not isinstance(party.stage, Tmux):
         raise ConfigError(f"{process.name} runs where somebody sits: palaver attach {party.plan.name}")
+    parties.need_its_session(party)
     await party.restart(process)
     print(f"{process.name} is started again; palaver status shows how it is")
     return 0

@@ -1,5 +1,6 @@
 """Loading: the device that was asked for or an error, number formats, extras by name, what cannot be loaded."""
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -23,6 +24,13 @@ def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 @without_cuda
+def test_what_the_hub_library_warns_of_stands_once_in_the_log() -> None:
+    """It prints by itself and hands on to the root logger besides."""
+    library = logging.getLogger("huggingface_hub")
+    assert library.propagate
+    assert library.handlers == []
+
+
 def test_gpu_without_cuda_is_the_processor_with_a_warning() -> None:
     """A2.16."""
     warnings: list[str] = []

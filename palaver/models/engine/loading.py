@@ -19,6 +19,7 @@ from palaver.models.engine.adapters import Adapters
 from palaver.models.engine.devices import Place, choose_dtype, choose_place
 
 logger = logging.getLogger(__name__)
+logging.getLogger("huggingface_hub").handlers.clear()  # it prints on its own besides: each line stood there twice
 
 _MIB = 1 << 20
 Progress = Callable[[str, float | None], None]
