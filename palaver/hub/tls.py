@@ -22,12 +22,11 @@ def server_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | Non
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """What a hub answers `wss://` and `https://` with; raises `ConfigError` where it could not."""
-    for flag, path in (("--tls-cert", certificate), ("--tls-key", key)):
+    for flag, path, wanted in (("--tls-cert", certificate, "CERTIFICATE"), ("--tls-key", key, "PRIVATE KEY")):
         try:
             text = path.read_text(encoding="ascii", errors="replace")
         except OSError as error:
             raise ConfigError(f"{flag} {path}: {error.strerror}") from error
-        wanted = "CERTIFICATE" if path == certificate else "PRIVATE KEY"
         if f"{wanted}-----" not in text:
             raise ConfigError(f"{flag} {path}: holds no {wanted.lower()} in PEM form (-----BEGIN {wanted}-----)")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from typing import Final
 
 from websockets.client import process_exception
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidProxy, InvalidStatus
@@ -11,6 +12,9 @@ from palaver.core.protocol import Close, Join
 
 _LOST = 1006
 """The code of a connection that ended without a close frame (RFC 6455, 7.4.1)."""
+
+_MISCALLED: Final = (62, 64)
+"""OpenSSL's codes for a certificate of another host name, or another address (X509_V_ERR_…_MISMATCH)."""
 
 
 def is_over(closed: ConnectionClosed, join: Join, said: str) -> bool:
@@ -60,6 +64,8 @@ def unreached(url: str, error: Exception) -> str:
 def _hindrance(url: str, error: Exception) -> str:
     """What went wrong, and what to look at."""
     match error:
+        case ssl.SSLCertVerificationError() if error.verify_code in _MISCALLED:
+            return f"{error.verify_message.rstrip('.')}; call it by a name that its certificate is for"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {error.verify_message}; --tls-ca FILE names whom to trust"
         case InvalidStatus():

@@ -67,7 +67,10 @@ async def test_a_client_joins_over_tls_where_it_trusts_the_certificate_and_only_
             assert "its certificate is not trusted" in reason and "--tls-ca" in reason
     elsewhere = certificate(tmp_path, "elsewhere", host="elsewhere.example")
     async with over_tls(elsewhere) as port:
-        assert "mismatch" in await outcome(f"wss://localhost:{port}", trusting(elsewhere))
+        for host, what in (("localhost", "Hostname"), ("127.0.0.1", "IP address")):
+            reason = await outcome(f"wss://{host}:{port}", trusting(elsewhere))
+            assert f"{what} mismatch" in reason
+            assert reason.endswith("; call it by a name that its certificate is for")
 
 
 async def test_ws_and_wss_at_the_wrong_port_are_told_apart(tmp_path: Path) -> None:
@@ -123,6 +126,7 @@ BAD = {
     "no certificate": (lambda pair, other: (pair.certificate.with_name("missing"), pair.key), "No such file"),
     "no key": (lambda pair, other: (pair.certificate, pair.key.with_name("missing")), "No such file"),
     "wrong pair": (lambda pair, other: (pair.certificate, other.key), "does not belong to the certificate"),
+    "the same twice": (lambda pair, other: (pair.certificate, pair.certificate), "holds no private key"),
     "swapped": (lambda pair, other: (pair.key, pair.certificate), "holds no certificate"),
     "only one": (lambda pair, other: (pair.certificate, ""), "go together"),
 }
