@@ -57,6 +57,12 @@ class Message(msgspec.Struct, frozen=True, tag="message", kw_only=True, gc=False
     redacted: str | None = None
     """Why its content was taken out, where a moderator did so."""
 
+    @property
+    def written_by(self) -> str:
+        """The moderator who wrote it in the sender's name, as the hub notes it; empty where the sender did."""
+        meta = self.meta or {}
+        return str(meta.get("by", "?")) if meta.get("sent_as") else ""
+
     def is_for(self, name: str, role: Role) -> bool:
         """Whether this member may read it: everybody, or both ends of a whisper and the moderators."""
         if self.to is None or role == "moderator":

@@ -47,7 +47,7 @@ def to_markdown(messages: Iterable[Message], *, title: str = "") -> Iterator[str
 
 def markdown_of(message: Message) -> str:
     """One message for reading; its text is quoted, so that it cannot pretend to be another's."""
-    aside = f" (to {message.to})" if message.to else ""
+    aside = f" (to {message.to})" if message.to else f" (written by {by})" if (by := message.written_by) else ""
     text = f"*redacted: {message.redacted}*" if message.redacted is not None else message.content
     quoted = "\n> ".join(text.splitlines())
     return f"**{message.sender}**{aside} · {message.timestamp} · {message.seq}\n\n> {quoted}\n\n"

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from palaver.core.entry import HubStarted, Joined
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.limits import Limits
@@ -45,6 +47,8 @@ PING_SWEEPS: Final = 200
 """A member that was written nothing for so many sweeps (20 s) is pinged: proxies stay open, dead peers are noticed."""
 EXPIRY_SWEEPS: Final = 5
 """Sweeps between two looks at tokens that end: a member stays half a second longer than its token at most."""
+_OURS: Final = ("by", "command", "sent_as")
+"""What says in `meta` that a moderator wrote a message in somebody's name; of a member it would be a claim."""
 
 
 class Hub:
@@ -231,6 +235,8 @@ class Hub:
             host.stream(session, frame)
         elif isinstance(frame, Leave):
             return frame
+        elif isinstance(frame, Say) and frame.meta and any(key in frame.meta for key in _OURS):
+            host.receive(session, _without_ours(frame))
         else:
             host.receive(session, frame)
         return None
@@ -298,3 +304,8 @@ def _ping(host: RoomHost) -> None:
         if session.quiet_sweeps and not session.waiting:
             session.write(PING)
         session.quiet_sweeps = 1
+
+
+def _without_ours(frame: Say) -> Say:
+    meta = {key: value for key, value in (frame.meta or {}).items() if key not in _OURS}
+    return msgspec.structs.replace(frame, meta=meta)

@@ -20,6 +20,7 @@ _STYLE: Final = """
 body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:72rem;background:var(--ground);color:var(--ink)}
 h1{font-size:1.5rem;line-height:1.2;margin:0 0 .25rem;overflow-wrap:anywhere}
 h2{font-size:.78rem;letter-spacing:.06em;text-transform:uppercase;color:var(--soft);margin:0 0 .5rem}
+h2 small{letter-spacing:0;text-transform:none;font-weight:400}
 .about{color:var(--soft);margin:0 0 1.5rem}
 main{display:grid;gap:1.5rem;grid-template-columns:minmax(0,1fr) minmax(0,22rem);align-items:start}
 @media(max-width:52rem){main{grid-template-columns:minmax(0,1fr)}aside{order:-1}}
@@ -58,7 +59,7 @@ def to_html(messages: Sequence[Message], *, title: str) -> str:
     drawn = [
         ("Share of the words", charts.share(shares(words_by_name(said)), hues)),
         ("Who follows whom", charts.follows(follows(said), list(words_by_name(said)))),
-        ("Time to answer", charts.latency(latencies(said), hues)),
+        ("Time to answer <small>median, mark at 95 %</small>", charts.latency(latencies(said), hues)),
     ]
     figures = "\n".join(f"<section><h2>{name}</h2>{picture}</section>" for name, picture in drawn if picture)
     return _PAGE.format(
@@ -87,8 +88,9 @@ def _article(message: Message, hues: Mapping[str, int]) -> str:
     text = f"redacted: {message.redacted}" if gone else message.content
     kind = " ".join(["whisper"] * (message.to is not None) + ["gone"] * gone)
     to = f"<small>to {shown(message.to)}</small>" if message.to is not None else ""
+    by = f"<small>written by {shown(message.written_by)}</small>" if message.written_by else ""
     name = f'<b dir="auto" style="--hue:{hues[key_of(message.sender)]}">{shown(message.sender)}</b>'
-    head = f"<header>{name}{to}<small>{message.seq} · {_stamp(message)}</small></header>"
+    head = f"<header>{name}{to}{by}<small>{message.seq} · {_stamp(message)}</small></header>"
     made = _made_by(message)
     foot = f"<small>{made}</small>" if made else ""
     return f'<article class="{kind}" id="m{message.seq}">{head}<p dir="auto">{shown(text)}</p>{foot}</article>'

@@ -62,8 +62,12 @@ class Blinding:
             to=None if message.to is None else self.name(message.to),
             content=self.text(message.content),
             redacted=None if message.redacted is None else self.text(message.redacted),
-            meta={name: value for name, value in (message.meta or {}).items() if name in _KEPT} or None,
+            meta=self._meta(message) or None,
         )
+
+    def _meta(self, message: Message) -> dict[str, object]:
+        kept = {name: value for name, value in (message.meta or {}).items() if name in _KEPT}
+        return {**kept, "sent_as": True, "by": self.name(message.written_by)} if message.written_by else kept
 
 
 def blinded(
@@ -71,6 +75,7 @@ def blinded(
 ) -> tuple[list[Message], Blinding]:
     """The messages under pseudonyms, and what opens them. `names` are of those who said nothing."""
     there = [*(message.sender for message in messages), *(message.to for message in messages if message.to), *names]
+    there += [message.written_by for message in messages if message.written_by]
     blinding = Blinding(there, seed=seed)
     return [blinding.message(message) for message in messages], blinding
 

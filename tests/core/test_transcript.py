@@ -1,5 +1,6 @@
 """Transcripts there and back."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,3 +39,8 @@ def test_a_message_cannot_pretend_to_be_another_in_markdown(text: str) -> None:
 def test_markdown_shows_whispers_and_redactions() -> None:
     pieces = list(to_markdown([message(1, "Ada", "psst", to="Bob"), message(2, "Bob", "", redacted="rude")], title="T"))
     assert pieces[0] == "# T\n\n" and "(to Bob)" in pieces[1] and "*redacted: rude*" in pieces[2]
+
+
+def test_markdown_says_who_wrote_in_another_s_name() -> None:
+    said = msgspec.structs.replace(message(1, "Bob", "I quit."), meta={"sent_as": True, "by": "Ada"})
+    assert markdown_of(said).startswith("**Bob** (written by Ada) · ")

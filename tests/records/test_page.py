@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,11 @@ def test_its_figures_are_pictures_that_can_also_be_heard() -> None:
     assert labels[0].startswith("Share of words: ")
     assert "Bob after" in labels[1] or "after Bob" in labels[1]
     assert labels[2].startswith("Median time to answer")
+
+
+def test_it_says_who_wrote_in_another_s_name() -> None:
+    said = msgspec.structs.replace(message(1, "Bob", "I quit."), meta={"sent_as": True, "by": "Ada <b>"})
+    assert "<small>written by Ada &lt;b&gt;</small>" in to_html([said], title="T")
 
 
 def test_an_empty_conversation_is_a_page_without_figures() -> None:

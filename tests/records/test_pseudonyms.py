@@ -66,3 +66,10 @@ def test_a_message_keeps_nothing_that_tells_its_model() -> None:
     assert hidden.redacted == "Speaker B asked"
     assert hidden.id == "1"
     assert blinding.key["Speaker C"] == "Mod"
+
+
+def test_a_message_that_was_written_by_another_still_says_so() -> None:
+    one = msgspec.structs.replace(message(1, "Ada", "I quit."), meta={"sent_as": True, "by": "Mod", "model": "phi-2"})
+    (hidden,), blinding = blinded([one])
+    assert hidden.meta == {"sent_as": True, "by": "Speaker B"}
+    assert blinding.key["Speaker B"] == "Mod"

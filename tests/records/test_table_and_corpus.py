@@ -21,6 +21,12 @@ def test_a_table_has_a_row_for_each_message_and_nothing_to_compute() -> None:
     assert [(row["seq"], row["from"], row["to"]) for row in rows] == [("1", "Ada", ""), ("2", "Bob", "Ada")]
 
 
+def test_a_table_says_who_wrote_in_another_s_name() -> None:
+    said = msgspec.structs.replace(message(1, "Bob", "I quit."), meta={"sent_as": True, "by": "Ada"})
+    (row,) = csv.DictReader(io.StringIO(to_csv([said])))
+    assert (row["from"], row["written_by"]) == ("Bob", "Ada")
+
+
 def corpus(messages: list[Message]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     files = to_convokit(messages, title="T")
     assert set(files) == {"utterances.jsonl", "speakers.json", "conversations.json", "corpus.json", "index.json"}

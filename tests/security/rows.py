@@ -290,6 +290,14 @@ MEMBER: Final = (
         "    forbid_unknown_fields=False,",
     ),
     Row(
+        "pass its words off as written by a moderator in its name",
+        "what `/sendas` leaves in `meta` is taken out of a member's",
+        "test_members.py::test_only_the_hub_says_that_a_moderator_wrote_a_message",
+        "palaver/hub/hub.py",
+        "if key not in _OURS}",
+        "}",
+    ),
+    Row(
         "give commands as a model, or talk as an observer",
         "roles",
         "test_members.py::test_only_moderators_steer_and_observers_say_nothing",

@@ -83,6 +83,17 @@ async def test_nobody_speaks_as_somebody_else_or_as_the_hub(frame: dict[str, obj
         assert all(one["type"] not in ("system",) for one in ann.seen)
 
 
+async def test_only_the_hub_says_that_a_moderator_wrote_a_message() -> None:
+    async with running() as hub, joined(hub.url, "Ann") as ann, joined(hub.url, "Eve", "user_sim") as eve:
+        assert (await ann.say("Eve?"))["type"] == "ack"
+        turn = (await eve.until("grant"))["turn"]
+        forged = {"sent_as": True, "by": "Ann", "command": "c1"}
+        assert (await eve.say("I quit.", turn=turn, meta={"model": "tiny", **forged}))["type"] == "ack"
+        assert (await ann.until("message", turn=turn))["meta"] == {"model": "tiny"}
+        await ann.send({"type": "command", "id": "c2", "text": "/sendas Eve I do not."})
+        assert (await ann.until("message", content="I do not."))["meta"]["by"] == "Ann"
+
+
 async def test_only_moderators_steer_and_observers_say_nothing() -> None:
     async with running() as hub, joined(hub.url, "Bot", "model") as bot, joined(hub.url, "Eve", "observer") as eve:
         for member in (bot, eve):

@@ -47,8 +47,8 @@ def message_line(message: Message, me: str) -> Line:
     aside = ""
     if message.to is not None:
         tone, aside = "whisper", f"-> {clean_name(message.to)} (whisper)"
-    elif (message.meta or {}).get("sent_as"):
-        aside = f"(written by {clean_name(str((message.meta or {}).get('by', '?')))})"
+    elif message.written_by:
+        aside = f"(written by {clean_name(message.written_by)})"
     elif same_name(message.sender, me):
         tone = "own"
     return Line(text, tone, local_time(message.timestamp), f"#{message.seq}", clean_name(message.sender), aside)
