@@ -7,6 +7,7 @@ Each command is a module with `parser()` and `main(argv) -> exit code`, imported
 import atexit
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,6 +39,8 @@ COMMANDS: Final = {
 
 _MODULES: Final = {"import": "importing"}
 """Commands whose module cannot bear their name."""
+_UNREAD: Final = 141
+"""How a shell calls the end of a program whose output nobody reads (SIGPIPE)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,8 +80,25 @@ def end_with(program: Callable[[], int]) -> NoReturn:
     """Call `program` and end the process with the exit code that it returns."""
     code: int | None = None
     atexit.register(lambda: _leave(code))  # registered first, called last
-    code = program()
+    try:
+        try:
+            code = program()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _UNREAD
     sys.exit(code)
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads our output any more: `palaver export … | head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _leave(code: int | None) -> None:

@@ -1,8 +1,12 @@
 """How a program ends: with its exit code and all that it printed, also where torch is not taken down."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from tests.processes import program
+from tests.processes import ROOT, program
 
 pytestmark = pytest.mark.system
 
@@ -26,6 +30,43 @@ sys.modules["palaver.cli.server"] = types.ModuleType("server")
 sys.modules["palaver.cli.server"].main = command
 palaver.cli.door("server")
 """
+
+
+UNREAD = """
+import sys, types
+import palaver.cli
+
+def command(argv):
+    sys.stdin.readline()
+    {ends}
+
+sys.modules["palaver.cli.server"] = types.ModuleType("server")
+sys.modules["palaver.cli.server"].main = command
+palaver.cli.door("server")
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("ends", ["print('x' * 100_000)", "print('x'); return 0", "print('x'); sys.exit(0)"])
+def test_a_program_whose_output_nobody_reads_ends_without_a_word(ends: str, unbuffered: str) -> None:
+    """Large or small, written at once or when it ends: `palaver export … | head`."""
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD.format(ends=ends)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": str(ROOT)},
+    ) as running:
+        assert running.stdin is not None and running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        running.stdin.close()
+        assert (running.stderr.read(), running.wait(30)) == (b"", 141)
+
+
+async def test_a_pipe_that_breaks_elsewhere_is_a_mistake_to_be_seen() -> None:
+    async with program("-c", UNREAD.format(ends="raise BrokenPipeError('elsewhere')")) as running:
+        assert await running.exit() == 1
+    assert "BrokenPipeError: elsewhere" in running.output
 
 
 @pytest.mark.parametrize(
