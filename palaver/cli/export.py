@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _export(flags: argparse.Namespace) -> int:
+    if not flags.blind and (flags.seed is not None or flags.key is not None):
+        raise ConfigError("--seed and --key go with --blind")
     recording = read(flags.log, flags.room)
     form = flags.format or SUFFIXES.get(flags.output.suffix if flags.output else "", "jsonl")
     if form == LOG:

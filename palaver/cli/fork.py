@@ -124,15 +124,18 @@ def _changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, 
             raise ConfigError(f"--set {word!r}: {what!r} is unknown; known: {', '.join(SETTINGS)}")
         try:
             changes.setdefault(name, {})[what] = _value(what, value)
-        except CommandError as error:
-            raise ConfigError(f"--set {word!r}: {error}") from error
+        except (CommandError, ConfigError) as error:
+            raise ConfigError(f"--set {word!r}: {str(error).removeprefix('--prompt-file ')}") from error
     return changes
 
 
 def _value(what: str, value: str) -> Any:
     if what == "persona":
         return prompt_text(value) if value.endswith((".txt", ".md")) or Path(value).is_file() else value
-    return like(what, value, SETTINGS[what])
+    found: Any = like(what, value, SETTINGS[what])
+    if what == "max_tokens" and found < 1:
+        raise ConfigError(f"max_tokens={found} must be 1 or more")
+    return found
 
 
 def _kept(
@@ -164,8 +167,11 @@ def _commands(
     yield shlex.join(["palaver", "server", "--data-dir", str(folder)])
     for name, (role, told) in agents.items():
         speaks = {**told, **changes.get(name, {})}
+        model = str(speaks.get("model") or "MODEL")
+        if told.get("backend") == "scripted" and told.get("model") != model and not Path(model).is_file():
+            del speaks["backend"]  # a model in the place of a script
         words = ["palaver", "user-sim" if role == "user_sim" else "client", "--name", name, "--room", room]
-        words += ["--model", str(speaks.get("model") or "MODEL")]
+        words += ["--model", model]
         for what, flag in _FLAGS.items():
             if speaks.get(what) is not None:
                 words += [flag, str(speaks[what])]

@@ -125,7 +125,7 @@ class SqliteLog:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            raise LogUnavailable(f"another hub uses {self._folder}; choose another --data-dir") from error
+            raise LogUnavailable(f"another hub uses {self._folder}: stop it, or choose another --data-dir") from error
         return lock
 
     def append(self, entry: Entry) -> None:

@@ -80,6 +80,14 @@ def test_a_blind_export_has_its_key_nowhere_else(transcript: Path, capsys: pytes
     assert "needs --key FILE" in capsys.readouterr().err
 
 
+def test_what_only_blinding_uses_is_not_ignored_without_it(
+    transcript: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("--seed=0", "--key=key.json"):
+        assert main(["export", str(transcript), flag]) == 2
+        assert capsys.readouterr() == ("", "error: --seed and --key go with --blind\n")
+
+
 def test_a_participant_s_view_leaves_out_what_was_whispered_to_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from palaver.cli import main
+from palaver.cli import fork, main
 from palaver.core.entry import Forked
 from palaver.core.transcript import to_line
 from palaver.hub.reading import LogFile
@@ -61,6 +61,14 @@ async def test_a_hub_serves_the_fork_with_its_past_and_goes_on(
         page.close()
         assert rooms["other"]["forked_from"] == {"room": "main", "seq": 3}
     assert [one.content for one in LogFile(data).messages("main")] == [one.content for one in original]
+
+
+def test_a_model_that_takes_a_script_s_place_is_not_started_as_a_script(tmp_path: Path) -> None:
+    (tmp_path / "other.txt").touch()
+    told = {"Ada": ("model", {"model": "ada.txt", "backend": "scripted", "persona": "P"})}
+    for model, backend in (("microsoft/phi-2", ""), (str(tmp_path / "other.txt"), " --backend scripted")):
+        _, ada, _ = fork._commands(tmp_path, "r", told, {"Ada": {"model": model}})
+        assert ada == f"palaver client --name Ada --room r --model {model}{backend}"
 
 
 async def test_a_fork_of_a_fork_can_be_replayed_and_compared(
@@ -126,6 +134,8 @@ async def test_messages_that_were_said_together_stay_together(
         (["--at", "1", "--set", "Zoe.model=x"], "nobody there is called 'Zoe'; there were: Ada, Bob"),
         (["--at", "1", "--set", "Ada.mood=x"], "'mood' is unknown; known: temperature, model"),
         (["--at", "1", "--set", "Ada.temperature=hot"], "temperature='hot' must be a number"),
+        (["--at", "1", "--set", "Ada.max_tokens=0"], "--set 'Ada.max_tokens=0': max_tokens=0 must be 1 or more"),
+        (["--at", "1", "--set", "Ada.persona=no.txt"], "--set 'Ada.persona=no.txt': no.txt: cannot be read"),
         (["--at", "1", "--set", "Ada"], "must be NAME.WHAT=VALUE"),
         (["--at", "1", "--room", "main"], "'main' is there already"),
         (["--at", "1", "--room", "a b"], "must be 1 to 64 letters"),
