@@ -414,8 +414,8 @@ MEMBER: Final = (
         "`--history` has a bound",
         "test_limits.py::test_limits_are_flags_with_defaults_in_one_place",
         "palaver/cli/server.py",
-        "if value > MOST_HISTORY:",
-        "if False:",
+        "whole(most=MOST_HISTORY)",
+        "whole()",
     ),
 )
 
