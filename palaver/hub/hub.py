@@ -230,13 +230,12 @@ class Hub:
         if session.pace is not None and not self._in_pace(host, session, frame, len(raw)):
             return None
         if isinstance(frame, Say):  # as nearly always
-            host.receive(session, frame)
+            claims = frame.meta is not None and not frame.meta.keys().isdisjoint(_OURS)
+            host.receive(session, _without_ours(frame) if claims else frame)
         elif isinstance(frame, Delta):
             host.stream(session, frame)
         elif isinstance(frame, Leave):
             return frame
-        elif isinstance(frame, Say) and frame.meta and any(key in frame.meta for key in _OURS):
-            host.receive(session, _without_ours(frame))
         else:
             host.receive(session, frame)
         return None
