@@ -546,8 +546,8 @@ MODERATOR: Final = (
         "the audit log, also where the sender hangs up at once",
         "test_audit.py::test_a_command_whose_sender_hangs_up_at_once_is_kept",
         "palaver/hub/host.py",
-        "                        self._note(entry, effect.frame)",
-        "                        pass",
+        "                    self._note(entry, *[effect.frame for effect in effects if isinstance(effect, Reply)])",
+        "                    pass",
     ),
     Row(
         "steer over HTTP and deny it",
