@@ -24,6 +24,8 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy palaver *.py
+	$(BIN)/mypy tests
+	$(BIN)/mypy benchmarks tools
 
 fix: install
 	$(BIN)/ruff check --fix .

@@ -161,7 +161,7 @@ async def _move(dying: Running, living: Running) -> float:
 
 async def _measure(name: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     async with contextlib.AsyncExitStack() as stack:
-        flags = ("--fsync", "always") if name == "sqlite-always" else ()
+        flags: tuple[str, ...] = ("--fsync", "always") if name == "sqlite-always" else ()
         server = None
         if name.startswith("nats"):
             server = await _nats(folder, lazy=name == "nats-lazy")

@@ -106,7 +106,7 @@ def touched(size: float, hubs: int, spread: Spread) -> float:
     """On how many hubs a room of that size is open."""
     if spread == "meet" or hubs == 1:
         return 1.0
-    return hubs * (1 - (1 - 1 / hubs) ** size)
+    return hubs * (1 - math.pow(1 - 1 / hubs, size))
 
 
 def plan(rooms: int, spread: Spread, costs: Costs, load: Load, limits: Limits, seconds: float, seed: int = 1) -> Plan:

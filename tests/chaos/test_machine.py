@@ -60,9 +60,9 @@ class Wire:
                 self.frames.append(decode_hub(data[body : body + size]))
             start = body + size
 
-    def writelines(self, parts: Iterable[bytes]) -> None:
+    def writelines(self, list_of_data: Iterable[bytes | memoryview]) -> None:
         """The same, in parts."""
-        self.write(b"".join(parts))
+        self.write(b"".join(list_of_data))
 
     def abort(self) -> None: ...
 

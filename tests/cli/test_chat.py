@@ -1,5 +1,6 @@
 """`palaver chat`, typed at and piped into."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,13 @@ async def test_the_embedded_model_answers_in_the_simple_loop() -> None:
 def test_a_model_is_named_as_the_other_commands_name_it(
     typed: list[str], asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    monkeypatch.setattr(chat_loop, "enhanced_chat", lambda make, system: seen.append(make()) or True)
+    seen: list[object] = []
+
+    def converse(make: Callable[[], object], system: str) -> bool:
+        seen.append(make())
+        return True
+
+    monkeypatch.setattr(chat_loop, "enhanced_chat", converse)
     monkeypatch.setattr(client, "LLMClient", lambda model, **options: model)
     folder = str(tmp_path)
     assert chat.main([each.replace("FOLDER", folder) for each in typed]) == 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from palaver.api import create_server
-from palaver.config import ModelConfig, ServerConfig
+from palaver.config import HubConfig, ModelConfig, ServerConfig
 from palaver.evaluation import EvaluatorPlugin, LLMEvaluator, PluginManager
 from palaver.evaluation.panel import Panel
 from palaver.models.scripted import ScriptedModel
@@ -39,7 +39,7 @@ async def test_a_conversation_is_scored_by_the_documents_plugin(registered: type
     """The end-to-end example: registered, named in the config, and asked after every turn."""
     parrot = ModelConfig(name="parrot", type="scripted", custom_config={"lines": ["Hello."], "cycle": True})
     evaluators: Any = [{"type": "my_evaluator", "enabled": True, "config": {"threshold": 0.7}}]
-    config = ServerConfig(models={"parrot": parrot}, evaluators=evaluators, hub={"transcripts": None})
+    config = ServerConfig(models={"parrot": parrot}, evaluators=evaluators, hub=HubConfig(transcripts=None))
     async with create_server(config) as server:
         log = await server.run_conversation([{"name": "Alice"}, {"name": "Bob"}], max_turns=2)
     assert log.results["Alice"]["overall"]["score"] == 8

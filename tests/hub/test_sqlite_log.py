@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -80,7 +80,7 @@ async def test_a_disk_that_was_slow_is_left_to_the_thread_for_a_while(
 async def test_what_comes_while_the_thread_is_busy_stays_in_order(tmp_path: Path) -> None:
     """Questions, checkpoints and snapshots go to the thread; entries handed over before, meanwhile and after."""
     async with opened(tmp_path) as (log, taken):
-        asked: list[asyncio.Task[list[tuple[int, Entry]]]] = []
+        asked: list[asyncio.Task[Sequence[tuple[int, Entry]]]] = []
         for number in range(400):
             log.append(entry(number))
             if number % 20 == 0:

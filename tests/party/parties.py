@@ -45,7 +45,7 @@ class Home:
         (self.folder / "party.yaml").write_text(text)
         return "party.yaml"
 
-    def palaver(self, *words: str, seconds: float = 60, **environ: str) -> subprocess.CompletedProcess[str]:
+    def palaver(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """`palaver WORDS…`, to its end."""
         return subprocess.run(
             [sys.executable, "-m", "palaver", *words],
@@ -55,7 +55,7 @@ class Home:
             capture_output=True,
             text=True,
             check=False,
-            timeout=seconds,
+            timeout=60,
         )
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from palaver import crew
+from palaver.core.errors import PalaverError
 from palaver.party.party import Party
 from palaver.party.process import Plan, Process
 from palaver.party.procs import Procs
@@ -85,7 +86,7 @@ def test_a_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert folder.record() is None
     folder.make()
     (folder.path / "party.json").write_text("{")
-    with pytest.raises(crew.PalaverError, match=r"party\.json cannot be read"):
+    with pytest.raises(PalaverError, match=r"party\.json cannot be read"):
         folder.record()
 
 

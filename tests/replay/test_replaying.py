@@ -10,6 +10,7 @@ import pytest
 
 from palaver.core.entry import Entry, Joined
 from palaver.core.errors import PalaverError
+from palaver.core.prompt import seen_by
 from palaver.core.protocol import Command, Pass, Say
 from palaver.hub.reading import LogFile
 from palaver.participants import prompting
@@ -175,7 +176,6 @@ async def test_another_personality_or_sampling_is_caught(tmp_path: Path) -> None
 
 async def test_changed_prompt_code_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = await recorded(tmp_path)
-    seen_by = prompting.seen_by
     monkeypatch.setattr(prompting, "seen_by", lambda *args, **options: seen_by(*args, **{**options, "labels": False}))
     with pytest.raises(Missed, match="Ada, turn 1: message 2"):
         await replay(entries)

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from palaver.cli import server
-from palaver.cli.limits import allow_many_connections
+from palaver.cli.limits import allow_many_connections, limits_of
 from palaver.core.limits import MOST_HISTORY, Limits
 from palaver.core.protocol import Ack, Close, Join
 from palaver.hub.limits import TOLD, Bucket, Gate
@@ -25,7 +25,7 @@ USUAL = Limits()
 
 
 @asynccontextmanager
-async def open_to_others(**limits: float) -> AsyncIterator[RunningHub]:
+async def open_to_others(**limits: Any) -> AsyncIterator[RunningHub]:
     """A hub that takes this machine for another."""
     chosen = replace(USUAL, **limits)
     async with running(limits=chosen, gate=Gate(chosen, is_exempt=lambda address: False)) as hub:
@@ -163,7 +163,7 @@ async def _until_nobody(gate: Gate) -> None:
 
 
 @asynccontextmanager
-async def paced(**limits: float) -> AsyncIterator[tuple[RunningHub, Member, Member]]:
+async def paced(**limits: Any) -> AsyncIterator[tuple[RunningHub, Member, Member]]:
     """A hub that takes five frames a second of each, and two members."""
     options = replace(USUAL, **{"frames": 5.0, **limits})
     async with running(limits=options) as hub, joined(hub.url, "Ann") as ann, joined(hub.url, "Bob") as bob:
@@ -260,9 +260,9 @@ async def test_rooms_are_bounded() -> None:
 
 
 def test_limits_are_flags_with_defaults_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
-    assert server.limits_of(server.parser().parse_args([])) == USUAL
+    assert limits_of(server.parser().parse_args([])) == USUAL
     some = server.parser().parse_args(["--max-joins", "5", "--max-frame-rate", "0.5", "--max-unjoined", "0"])
-    assert server.limits_of(some) == replace(USUAL, joins=5, frames=0.5, unjoined=0)
+    assert limits_of(some) == replace(USUAL, joins=5, frames=0.5, unjoined=0)
     for flags in (["--max-joins", "-1"], ["--max-frame-rate", "nan"], ["--history", str(MOST_HISTORY + 1)]):
         with pytest.raises(SystemExit):
             server.parser().parse_args(flags)

@@ -5,9 +5,10 @@ import json
 import ssl
 import struct
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -122,7 +123,7 @@ async def _speak(link: Link) -> None:
         await link.say("x" * 60_000)
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[Any, Any], tuple[Any, Any]], str]] = {
     "no certificate": (lambda pair, other: (pair.certificate.with_name("missing"), pair.key), "No such file"),
     "no key": (lambda pair, other: (pair.certificate, pair.key.with_name("missing")), "No such file"),
     "wrong pair": (lambda pair, other: (pair.certificate, other.key), "does not belong to the certificate"),

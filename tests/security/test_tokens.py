@@ -5,7 +5,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -93,7 +93,7 @@ def _signed_as_rs256() -> str:
     return f"{head}.{claims}.{signature}"
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[], str | None], str]] = {
     "no token": (lambda: None, "missing"),
     "empty": (lambda: "", "missing"),
     "garbage": (lambda: "garbage", "cannot be read"),
@@ -257,7 +257,11 @@ def test_the_command_line_makes_tokens(monkeypatch: pytest.MonkeyPatch, capsys: 
     asked = ["token", "--name", "Zen  Sage", "--role", "model", "--room", "debate", "--room", "main", "--expires"]
     assert main([*asked, "12h"]) == 0
     rights = TOKENS.rights_of(capsys.readouterr().out.strip())
-    assert (rights.name, rights.roles, rights.rooms) == ("Zen Sage", {"model"}, {"debate", "main"})
+    assert (rights.name, rights.roles, rights.rooms) == (
+        "Zen Sage",
+        frozenset({"model"}),
+        frozenset({"debate", "main"}),
+    )
     assert abs(rights.expires - time.time() - 12 * 3600) < 5
     for text, seconds in (("30s", 30), ("5m", 300), ("7d", 7 * 86400)):
         assert main([*asked, text]) == 0

@@ -55,7 +55,8 @@ def test_a_pause_of_a_room_that_paused_itself_is_somebodys_pause() -> None:
     epoch = world.state.floor.epoch
     assert world.do("/pause") == {"paused by": [[], ["Mod"]]}
     assert world.state.floor.epoch == epoch + 1
-    assert world.command("/pause", by="Max").text == "paused already, and now by you too"
+    again = world.command("/pause", by="Max")
+    assert isinstance(again, Ack) and again.text == "paused already, and now by you too"
     assert floor_view(world.state).paused_by == ("Mod", "Max")
     world.do("/resume")
     assert floor_view(world.state).paused_by == ()
