@@ -135,7 +135,8 @@ def set_up_logging(level: str, file: Path | None = None) -> None:
             raise ConfigError(f"--log-file {file}: {error.strerror}") from error
         handlers[-1].setFormatter(logging.Formatter(plain))
     logging.basicConfig(level=level, handlers=handlers, force=True)
-    logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))
+    for chatty in ("websockets", "httpx2"):  # a line for each frame, and for each request
+        logging.getLogger(chatty).setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 
 def keep_libraries_quiet() -> None:

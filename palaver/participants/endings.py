@@ -8,13 +8,18 @@ from websockets.client import process_exception
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidProxy, InvalidStatus
 
 from palaver.core.errors import AccessDenied, ConfigError, NameTaken, PalaverError, ProtocolError
-from palaver.core.protocol import Close, Join
+from palaver.core.protocol import Close, Error, Join
 
 _LOST = 1006
 """The code of a connection that ended without a close frame (RFC 6455, 7.4.1)."""
 
 _MISCALLED: Final = (62, 64)
 """OpenSSL's codes for a certificate of another host name, or another address (X509_V_ERR_…_MISMATCH)."""
+
+
+def ends_with(error: Error) -> bool:
+    """Whether the connection ends with this error: then it is told as the reason for that."""
+    return error.code != Close.BAD_FRAME.name.lower() and error.code.upper() in Close.__members__
 
 
 def is_over(closed: ConnectionClosed, join: Join, said: str) -> bool:

@@ -371,7 +371,8 @@ class Link:
                     answer.set_result(frame)
             case Error():
                 self._refused = frame
-                logger.error("the hub: %s (%s)", frame.reason, frame.code)
+                if not endings.ends_with(frame):
+                    logger.error("the hub: %s (%s)", frame.reason, frame.code)
                 await self._incoming.put(frame)
             case _:
                 await self._incoming.put(frame)

@@ -369,3 +369,15 @@ async def test_replies_keep_their_distance_while_it_goes_on_listening(lines: Pat
 def _seconds(message: dict[str, Any]) -> float:
     hours, minutes, seconds = message["timestamp"][11:-1].split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+@pytest.mark.system
+async def test_the_log_of_a_client_has_no_line_for_each_request(openai_stub: OpenAIStub) -> None:
+    async with running() as hub, joined(hub.url, "Ann") as ann:
+        bot = ("client.py", "--name", "Bot", "--api-base", openai_stub.base_url, "--model", "m", "--server", hub.url)
+        async with program(*bot, env={"OPENAI_API_KEY": "none"}) as running_:
+            await ann.until_ready("Bot")
+            await ann.say("hello")
+            await ann.until("message", role="model")
+            await running_.until("Bot said message 2")
+            assert "HTTP Request" not in running_.output

@@ -79,6 +79,7 @@ async def test_it_talks_through_an_endpoint_with_the_key_of_the_environment(tmp_
             async with program(*sim, *more, env={"OPENAI_API_KEY": "k-123"}) as running_:
                 assert await running_.exit() == 0
             assert "k-123" not in running_.output
+            assert "Uma leaves: ended the conversation with [END]" in running_.output
             await ann.until("presence", name="Uma", state="left")
         said = [each["content"] for each in ann.messages() if each["role"] == "user_sim"]
         assert said == ["What is tea?", "And milk?", "Thank you."]

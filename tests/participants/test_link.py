@@ -171,6 +171,16 @@ async def test_a_close_code_of_4500_and_above_keeps_it_away(code: Close, error: 
             await link.say("later")
 
 
+async def test_what_ends_the_link_is_raised_and_not_logged_besides(caplog: pytest.LogCaptureFixture) -> None:
+    async with fake_hub() as hub, link_to(hub) as link:
+        seat = await hub.joined()
+        await seat.send(Error(code="bad_frame", reason="no JSON"), Error(code="access_denied", reason="no token"))
+        await seat.close(Close.ACCESS_DENIED)
+        with pytest.raises(AccessDenied, match="no token"):
+            await until(link, Welcome)
+    assert "no JSON" in caplog.text and "no token" not in caplog.text
+
+
 async def test_the_end_of_the_room_is_the_end_of_the_iteration() -> None:
     async with fake_hub() as hub, link_to(hub) as link:
         seat = await hub.joined()

@@ -415,3 +415,19 @@ async def test_a_page_that_was_removed_stays_out_and_cannot_steer(browser: "Brow
         await page.click("#leave")
         await page.locator("#lobby").wait_for()
         await page.locator("#rooms button", has_text="1 here").wait_for()
+
+
+async def test_the_page_says_that_models_wait_for_a_person_and_that_all_is_over(browser: "Browser") -> None:
+    async with (
+        running() as hub,
+        joined(hub.url, "Sage", "model") as sage,
+        joined(hub.url, "Bob", "model"),
+        joined(hub.url, "Ann") as ann,
+        tab(browser, hub, "Wanda") as page,
+    ):
+        await ann.command("/policy open max_in_a_row=1")
+        await ann.say("hello")
+        await sage.say("one", turn=(await sage.until("grant"))["turn"])
+        await page.locator("#floor", has_text="Models wait for a person to speak").wait_for()
+        await ann.command("/end")
+        await page.locator("#floor", has_text="The conversation has ended").wait_for()

@@ -121,12 +121,14 @@ function noticeItem({ text, tone, at }) {
 }
 
 export function drawFloor(room) {
-  const { holders, queue, paused, paused_by, policy, since_human, hop_limit, topic } = room.floor;
+  const { holders, queue, paused, paused_by, policy, since_human, hop_limit, topic, waits, ended } = room.floor;
   const speaking = holders.flatMap((holder, index) => [index ? ", " : "", named(holder.name)]);
   const has = holders.length === 1 ? " has the floor" : " have the floor";
   const by = paused_by?.length ? ` by ${paused_by.map(clean).join(", ")}` : "";
-  const who = paused ? [el("b", { class: "paused" }, "Paused"), `${by} – people may speak on`] : holders.length ? [...speaking, has] : ["The floor is free"];
-  const next = !paused && queue.length ? el("span", { class: "soft" }, `next: ${queue.slice(0, 3).map(clean).join(", ")}`) : "";
+  const free = [waits ? "Models wait for a person to speak" : "The floor is free"];
+  const over = [el("b", { class: "paused" }, "The conversation has ended")];
+  const who = ended ? over : paused ? [el("b", { class: "paused" }, "Paused"), `${by} – people may speak on`] : holders.length ? [...speaking, has] : free;
+  const next = !paused && !waits && queue.length ? el("span", { class: "soft" }, `next: ${queue.slice(0, 3).map(clean).join(", ")}`) : "";
   const hops = hop_limit ? ` · ${since_human} of ${hop_limit} without a person` : "";
   $("floor").replaceChildren(el("span", {}, ...who), next, el("span", { class: "soft end" }, `${clean(policy)}${hops}`));
   $("floor").classList.toggle("paused", paused);

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from palaver.core.message import Message, same_name
-from palaver.core.protocol import Ack, Close, Error, Event, HubFrame, Nack, Presence, System, Welcome
+from palaver.core.protocol import Ack, Error, Event, HubFrame, Nack, Presence, System, Welcome
+from palaver.participants import endings
 from palaver.participants.console.clean import clean, clean_name
 from palaver.participants.console.lines import Line, local_time
 from palaver.participants.console.paint import Tone
@@ -13,8 +14,6 @@ _TOLD_ANYWAY: Final = frozenset({"topic", "pins", "redacted", "undone", "ended",
 """Changes that have an event of their own besides the one of their command."""
 _ANSWERED: Final = frozenset({"command", "topic", "pin", "mark", "score", "ended"})
 """Events that whoever caused them has as an acknowledgement."""
-_TOLD_BY_THE_LINK: Final = {code.name.lower() for code in Close} - {Close.BAD_FRAME.name.lower()}
-"""Errors after which the connection closes: the link has them as its reason."""
 _LOUD: Final[dict[str, Tone]] = {"alarm": "alarm", "budget": "warning", "held": "warning", "ended": "warning"}
 _LEVELS: Final[dict[str, Tone]] = {"info": "notice", "warning": "warning", "error": "error"}
 
@@ -33,7 +32,7 @@ def tell(frame: HubFrame, me: str) -> Line | None:
         case Welcome():
             return _welcome(frame)
         case Error():
-            if frame.code in _TOLD_BY_THE_LINK:
+            if endings.ends_with(frame):
                 return None
             return Line(f"the hub: {clean(frame.reason)}", "error", local_time(frame.timestamp))
         case _:
