@@ -30,13 +30,12 @@ _LONGEST_WORD: Final = 10
 
 
 def listen(state: RoomState, out: list[Effect], message: Message) -> None:
-    """Look at a message that was just published; raise the alarm at most once until a human speaks."""
-    if message.role not in AGENTS:
-        state.alarm.pop("raised", None)
-        return
-    if state.alarm.get("raised"):
-        return
-    settings = {**DEFAULTS, **state.alarm} if state.alarm else DEFAULTS
+    """Look at an agent's message that was just published; raise the alarm at most once until a human speaks."""
+    settings = DEFAULTS
+    if state.alarm:
+        if state.alarm.get("raised"):
+            return
+        settings = {**DEFAULTS, **state.alarm}
     if not settings["on"]:
         return
     problem = diagnose(state.history, settings)

@@ -268,20 +268,25 @@ def resume(state: RoomState, out: list[Effect]) -> bool:
     floor.paused = False
     floor.paused_by = []
     floor.steps = None
-    floor.since_human = floor.in_a_row = 0
-    state.alarm.pop("raised", None)
+    begin_anew(state)
     if was_paused:
         bump(state)
         out.append(FLOOR_CHANGED)
     return was_paused
 
 
-def spoken(state: RoomState, out: list[Effect], message: Message) -> None:
-    """Count a message that was just published; pause the room where a limit is reached with it."""
+def begin_anew(state: RoomState) -> None:
+    """A human has spoken, or lets the room go on: what agents said since the last time counts no more."""
     floor = state.floor
-    if message.role not in AGENTS:
+    if floor.since_human or floor.in_a_row:
         floor.since_human = floor.in_a_row = 0
-        return
+    if state.alarm:
+        state.alarm.pop("raised", None)
+
+
+def spoken(state: RoomState, out: list[Effect], message: Message) -> None:
+    """Count an agent's message that was just published; pause the room where a limit is reached with it."""
+    floor = state.floor
     floor.since_human += 1
     floor.in_a_row = floor.in_a_row + 1 if message.role == "model" else 0
     if floor.steps is not None:

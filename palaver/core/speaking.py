@@ -32,18 +32,25 @@ def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | 
         turn=turn,
         meta=words.meta,
     )
-    state.history.append(message)
-    shorten(state)
-    if who.role in AGENTS and (record := state.records.get(key_of(who.name))) is not None:
+    history = state.history
+    history.append(message)
+    if len(history) > state.history_limit + BLOCK:
+        shorten(state)
+    is_agent = who.role in AGENTS
+    if is_agent and (record := state.records.get(key_of(who.name))) is not None:
         record.spoke = seq
         record.messages += 1
         if state.floor.slow:
             record.slow_until = state.now + state.floor.slow
         budgets.charge(state, record, words.meta)
     out.append(Publish(message))
-    remember(state, who.session, words.id, seq, out)
-    floor.spoken(state, out, message)
-    alarm.listen(state, out, message)
+    if words.id:
+        remember(state, who.session, words.id, seq, out)
+    if is_agent:
+        floor.spoken(state, out, message)
+        alarm.listen(state, out, message)
+    else:
+        floor.begin_anew(state)
     return message
 
 
