@@ -49,8 +49,10 @@ def listen(state: RoomState, out: list[Effect], message: Message) -> None:
 
 def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
     """What is wrong with the end of `history`, in words; empty where nothing is."""
+    if len(history) < 3 or history[-2].role not in AGENTS or history[-3].role not in AGENTS:
+        return ""
     size, ping_pong = settings["window"], settings["ping_pong"]
-    recent = _since_human(history, max(size, ping_pong))
+    recent = _since_human(history, size if size > ping_pong else ping_pong)
     if len(recent) < 3:
         return ""
     last, window, limit = recent[0], recent[:size], settings["overlap"]

@@ -13,7 +13,7 @@ from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_lef
 from palaver.core.protocol import Grant as GrantFrame
 from palaver.core.protocol import Revoke
 from palaver.core.situation import Situation, can_speak, who_owe
-from palaver.core.state import Grant, RoomState
+from palaver.core.state import Floor, Grant, Record, RoomState
 
 KEPT_DECISIONS: Final = 256
 KEPT_HELD: Final = 100
@@ -208,22 +208,22 @@ def forget(state: RoomState, out: list[Effect], key: str) -> None:
 
 def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
     """The holder has spoken or passed: the grant is used up."""
-    given, record = _end(state, key), state.records[key]
-    assert given is not None, f"{key} does not have the floor"
+    floor, record = state.floor, state.records[key]
+    given = floor.grants.pop(key)
+    record.seconds += state.now - given.since
     if given.context > record.heard:
         record.heard = given.context
     if given.purpose == "speak":
-        use_up(state, key)
+        use_up(floor, key, record)
     out.append(FLOOR_CHANGED)
     return given
 
 
-def use_up(state: RoomState, key: str) -> None:
+def use_up(floor: Floor, key: str, record: Record) -> None:
     """A turn is over that was spoken in, passed or stopped; not one that was taken back."""
-    floor = state.floor
     floor.last = key
-    state.records[key].turns += 1
-    if floor.reserved == key and floor.reserved_turns:
+    record.turns += 1
+    if floor.reserved_turns and floor.reserved == key:
         floor.reserved_turns -= 1
 
 

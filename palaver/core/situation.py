@@ -124,10 +124,10 @@ def who_owe(state: RoomState) -> Sequence[Candidate]:
     grants, members, records = state.floor.grants, state.members, state.records
     if len(grants) == len(records):  # everybody has the floor
         return ()
-    for said in reversed(state.history):
-        if said.to is None and said.redacted is None:
-            break
-    else:
+    said = state.history[-1] if state.history else None
+    if said is not None and (said.to is not None or said.redacted is not None):
+        said = next((one for one in reversed(state.history) if one.to is None and one.redacted is None), None)
+    if said is None:
         return ()
     last, sender = said.seq, key_of(said.sender)
     owing: list[Candidate] = []

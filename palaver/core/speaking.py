@@ -45,7 +45,8 @@ def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | 
         budgets.charge(state, record, words.meta)
     out.append(Publish(message))
     if words.id:
-        remember(state, who.session, words.id, seq, out)
+        mark(state, who.session, words.id, seq)
+        out.append(Acknowledge(who.session, words.id, seq))
     if is_agent:
         floor.spoken(state, out, message)
         alarm.listen(state, out, message)

@@ -64,7 +64,7 @@ def _stop(turn: Turn) -> Outcome:
     if key not in turn.state.floor.grants:
         return Outcome(f"{record.name} does not have the floor")
     record.heard = turn.state.seq  # else it would be given the floor again at once
-    floor.use_up(turn.state, key)
+    floor.use_up(turn.state.floor, key, record)
     floor.unreserve(turn.state, key)
     floor.bump(turn.state)
     floor.revoke(turn.state, turn.out, key, "stopped by the moderator")
