@@ -38,7 +38,7 @@ def decide(state: RoomState, out: list[Effect]) -> None:
         owing = who_owe(state)
         if not owing and policy.owing_only and not floor.hands and floor.reserved_turns <= 0:
             return  # as after most entries
-        now = Situation(state, policy.defaults, owing)
+        now = Situation(state, {**policy.defaults, **floor.params} if floor.params else policy.defaults, owing)
         asked = kept_or_asked(state, now) if floor.hands or floor.reserved_turns > 0 else None
         decision = policy.decide(now) if asked is None else asked
         given = False
@@ -53,7 +53,7 @@ def decide(state: RoomState, out: list[Effect]) -> None:
 
 def situation(state: RoomState) -> Situation:
     """What the policy in force gets to see now."""
-    return Situation(state, policy_of(state).defaults, who_owe(state))
+    return Situation(state, {**policy_of(state).defaults, **state.floor.params}, who_owe(state))
 
 
 def kept_or_asked(state: RoomState, now: Situation) -> Decision | None:

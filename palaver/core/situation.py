@@ -35,15 +35,14 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """Why it cannot speak now, but will by itself."""
 
 
-class Situation:
+class Situation(msgspec.Struct, dict=True, eq=False):
     """What a policy decides on, of use until the state changes. It cannot be changed but for `memory` and `random`."""
 
-    def __init__(self, state: RoomState, defaults: Mapping[str, Any], owing: Sequence[Candidate]) -> None:
-        self._state = state
-        self.owing = owing
-        """Candidates who owe an answer."""
-        self.params: Mapping[str, Any] = {**defaults, **state.floor.params} if state.floor.params else defaults
-        """Parameters of the policy, its defaults included."""
+    _state: RoomState
+    params: Mapping[str, Any]
+    """Parameters of the policy, its defaults included."""
+    owing: Sequence[Candidate]
+    """Candidates who owe an answer."""
 
     @cached_property
     def candidates(self) -> Sequence[Candidate]:
