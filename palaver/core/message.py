@@ -17,14 +17,20 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 @lru_cache(maxsize=64)  # what is said together, and its acknowledgements, bear the same
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
-    second, millisecond = divmod(int(seconds * 1000), 1000)
-    return _of_second(second) + _MILLISECONDS[millisecond]
+    global _latest
+    milliseconds = int(seconds * 1000)
+    began, text = _latest
+    since = milliseconds - began
+    if not 0 <= since < 1000:
+        since = milliseconds % 1000
+        began = milliseconds - since
+        text = _of_minute(began // 60_000) + _SECONDS[began // 1000 % 60]
+        _latest = began, text
+    return text + _MILLISECONDS[since]
 
 
-@lru_cache(maxsize=64)
-def _of_second(second: int) -> str:
-    minute, second = divmod(second, 60)
-    return _of_minute(minute) + _SECONDS[second]
+_latest = -1000, ""
+"""The second that was last asked for, in milliseconds since the epoch, and its text: the next moment is mostly in it."""
 
 
 @lru_cache(maxsize=64)
