@@ -20,7 +20,7 @@ def charge(state: RoomState, record: Record, meta: dict[str, Any] | None) -> Non
     spent = state.spent
     if "messages" not in spent:
         spent.update(messages=0.0, tokens=0.0, cost=0.0)
-    spent["messages"] += 1
+    spent["messages"] += 1.0
     if tokens:
         spent["tokens"] += tokens
     if cost:

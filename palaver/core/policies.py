@@ -58,9 +58,11 @@ def _all_owing(situation: Situation, reason: str) -> Decision:
     left = models_left(situation)
     speakers: list[str] = []
     for one in situation.owing:
-        if one.role != "model" or left > 0:
+        if one.role != "model":
             speakers.append(one.key)
-            left -= one.role == "model"
+        elif left > 0:
+            speakers.append(one.key)
+            left -= 1
     if situation.owing and not speakers:
         reason = f"max_in_a_row={situation.params['max_in_a_row']} reached: waiting for a human"
     return Decision(tuple(speakers), reason)

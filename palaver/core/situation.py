@@ -101,7 +101,8 @@ class Situation(msgspec.Struct, dict=True, eq=False):
         floor, members = self._state.floor, self._state.members
         count = floor.in_a_row
         for key, given in floor.grants.items():
-            count += given.purpose == "speak" and members[key].role == "model"
+            if given.purpose == "speak" and members[key].role == "model":
+                count += 1
         return count
 
     def random(self) -> float:
