@@ -57,7 +57,12 @@ def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
         return ""
     last, window, limit = recent[0], recent[:size], settings["overlap"]
     spoken = [_phrases(message.content) for message in window]
+    new, said = spoken[0].different, spoken[0].count
     for place in range(1, len(window)):
+        old = spoken[place].different
+        said += spoken[place].count
+        if new and old and limit > 0 and new.isdisjoint(old):  # as nearly always: cheaper than to gather nothing
+            continue
         shared = _shared(spoken[0], spoken[place])
         if shared >= limit:
             earlier = window[place]
@@ -65,9 +70,8 @@ def diagnose(history: list[Message], settings: dict[str, Any]) -> str:
             return f"{last.sender} repeats {whose}: {shared:.0%} of message {last.seq} stands in {earlier.seq}"
     if len(recent) >= ping_pong and len(pair := {message.sender for message in recent}) == 2:
         return f"{' and '.join(sorted(pair))} have exchanged {len(recent)} messages alone"
-    new = _novelty(spoken, settings["novelty"])
-    if new is not None:
-        return f"the last {len(window)} messages say little new ({new:.0%} of their phrases are)"
+    if said >= _ENOUGH and (share := _novelty(spoken, said, settings["novelty"])) is not None:
+        return f"the last {len(window)} messages say little new ({share:.0%} of their phrases are)"
     return ""
 
 
@@ -118,16 +122,11 @@ def _shared(one: _Phrases, other: _Phrases) -> float:
     if not first or not second:
         words = one.text.split()
         return 1.0 if words == other.text.split() and len(words) > 1 else 0.0
-    if first.isdisjoint(second):  # as nearly always: cheaper than to gather nothing
-        return 0.0
     return len(first & second) / len(first)
 
 
-def _novelty(spoken: list[_Phrases], enough: float) -> float | None:
+def _novelty(spoken: list[_Phrases], said: int, enough: float) -> float | None:
     """Share of different 3-grams among all, where it is below `enough`: two messages mostly show that it is not."""
-    said = sum([phrases.count for phrases in spoken])
-    if said < _ENOUGH:
-        return None
     new = spoken[0].different
     for phrases in spoken[1:]:
         if len(new) / said >= enough:
