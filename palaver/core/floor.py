@@ -7,7 +7,7 @@ policy, a spent budget) bumps the epoch and revokes in the same step, so nothing
 from typing import Final
 
 from palaver.core.effects import FLOOR_CHANGED, Announce, Effect, Entrust, Reply, Silence
-from palaver.core.message import AGENTS, Message, key_of, timestamp
+from palaver.core.message import Message, key_of, timestamp
 from palaver.core.notices import notice
 from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_left
 from palaver.core.protocol import Grant as GrantFrame

@@ -30,7 +30,7 @@ def timestamp(seconds: float) -> str:
 
 
 _latest = -1000, ""
-"""The second that was last asked for, in milliseconds since the epoch, and its text: the next moment is mostly in it."""
+"""The second that was last asked for, in milliseconds since the epoch, and its text: the next moment is often in it."""
 
 
 @lru_cache(maxsize=64)
