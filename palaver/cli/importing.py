@@ -15,13 +15,20 @@ from palaver.core.transcript import from_lines, to_line
 from palaver.records.reading import from_irc, from_openai
 
 FORMS: Final = ("openai", "irc", "jsonl")
+_JSON: Final = re.compile(r"\{|\[\s*(\{|$)")
+"""How a line of JSON begins; `[` alone begins lines of IRC logs too."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The flags of an import."""
     flags = Parser(prog="palaver import", description="Make a transcript of a conversation from elsewhere.")
-    flags.add_argument("file", type=Path, metavar="FILE", help="OpenAI messages (a JSON object a line) or an IRC log")
-    flags.add_argument("--format", choices=FORMS, help="its form (None: openai where it begins with {, else irc)")
+    flags.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="OpenAI messages (a JSON object a line, or one JSON value) or an IRC log",
+    )
+    flags.add_argument("--format", choices=FORMS, help="its form (None: openai where it begins as JSON does, else irc)")
     flags.add_argument("--room", metavar="ROOM", help="the room it is called (None: the file's name)")
     flags.add_argument("--assistant", default="Assistant", metavar="NAME", help="openai: who the assistant is")
     flags.add_argument("--user", default="User", metavar="NAME", help="openai: who the user is, where no name is given")
@@ -59,7 +66,7 @@ def _import(flags: argparse.Namespace) -> int:
 
 def _messages(flags: argparse.Namespace, lines: Sequence[str], room: str) -> list[Message]:
     first = next((line.lstrip() for line in lines if line.strip()), "")
-    form = flags.format or ("irc" if not first.startswith("{") else "jsonl" if '"seq":' in first else "openai")
+    form = flags.format or ("irc" if not _JSON.match(first) else "jsonl" if '"seq":' in first else "openai")
     match form:
         case "openai":
             return from_openai(lines, room=room, assistant=flags.assistant, user=flags.user)

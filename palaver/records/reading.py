@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,27 +24,43 @@ _ROLES: Final = {"assistant": "model", "user": "moderator", "system": "moderator
 
 
 def from_openai(lines: Iterable[str], *, room: str, assistant: str = "Assistant", user: str = "User") -> list[Message]:
-    """Messages of chat requests, one JSON object with `messages` a line.
+    """Messages of chat requests, one JSON object with `messages` a line; or a file that is one JSON value: such an
+    object, its list of messages, or a list of such objects.
 
     A message's `name` is its author; without one it is the `assistant` or the `user`, or, where every turn of the
     user begins `Name: `, the one that its label names. Raises `PalaverError` that names the line.
     """
     said: list[tuple[str, Role, str]] = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            said += _rows_of(line, f"line {number}", assistant, user)
+    for where, content in _values(list(lines)):
+        said += _rows_of(content, where, assistant, user)
     return [_message(room, seq, *one) for seq, one in enumerate(said, 1)]
 
 
-def _rows_of(line: str, where: str, assistant: str, user: str) -> list[tuple[str, Role, str]]:
+def _values(lines: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The JSON values of a file, and where each stands."""
     try:
-        content = json.loads(line)
+        whole = json.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        yield from ((f"line {number}", _value(line, number)) for number, line in enumerate(lines, 1) if line.strip())
+        return
+    if isinstance(whole, list) and any(isinstance(each, dict) and "messages" in each for each in whole):
+        yield from ((f"object {number}", each) for number, each in enumerate(whole, 1))
+    else:
+        yield "line 1", whole
+
+
+def _value(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise PalaverError(f"{where} is no JSON: {error}") from error
+        raise PalaverError(f"line {number} is no JSON: {error}") from error
+
+
+def _rows_of(content: Any, where: str, assistant: str, user: str) -> list[tuple[str, Role, str]]:
     messages = content.get("messages") if isinstance(content, dict) else content
     if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
         raise PalaverError(f"{where} must be an object with `messages`, a list of objects")
-    authors = _labels(messages)
+    authors = _labels(messages, where)
     found: list[tuple[str, Role, str]] = []
     for message in messages:
         text, role = _text_of(message, where), message.get("role")
@@ -70,11 +86,10 @@ def _text_of(message: Mapping[str, Any], where: str) -> str:
     return content
 
 
-def _labels(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+def _labels(messages: Sequence[Mapping[str, Any]], where: str) -> list[str]:
     """The names that turns of the user begin with, where all of them begin with one; longest first."""
     turns = [message for message in messages if message.get("role") == "user" and not message.get("name")]
-    texts = [str(message.get("content") or "") for message in turns]
-    found = [re.match(r"([^\n:]{1,64}): ", text) for text in texts]
+    found = [re.match(r"([^\n:]{1,64}): ", _text_of(message, where)) for message in turns]
     names = {each[1] for each in found if each is not None}
     return sorted(names, key=len, reverse=True) if found and None not in found else []
 

@@ -1,11 +1,11 @@
-"""IRC logs."""
+"""IRC logs and OpenAI messages."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.core.errors import PalaverError
-from palaver.records.reading import from_irc
+from palaver.records.reading import from_irc, from_openai
 
 IRSSI = """--- Log opened Tue Mar 05 10:00:00 2024
 10:00 -!- ada [~ada@host] has joined #tea
@@ -59,3 +59,36 @@ def test_what_was_said_comes_back_but_for_colours(text: str) -> None:
     plain = "".join(character for character in text if character >= " ").strip()
     if plain:
         assert told(f"12:34 <nick> {plain}")[0][2] == plain
+
+
+def authors(text: str) -> list[tuple[str, str]]:
+    return [(one.sender, one.content) for one in from_openai(text.split("\n"), room="tea")]
+
+
+HI = '{"role": "user", "content": "Hi"}'
+PARTS = '{"role": "user", "content": [{"type": "text", "text": "Hi"}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"messages": [{HI}]}}\n{{"messages": [{HI}]}}\n',
+        f'{{\n "messages": [\n  {HI},\n  {HI}\n ]\n}}\n',
+        f"[\n {HI},\n {HI}\n]",
+        f'[\n {{"messages": [{HI}]}},\n {{"messages": [{HI}]}}\n]',
+        f'{{"messages": [{PARTS}, {PARTS}]}}',
+    ],
+    ids=["a line each", "one, indented", "messages alone", "a list", "in parts"],
+)
+def test_messages_are_read_however_their_json_is_laid_out(text: str) -> None:
+    assert authors(text) == [("User", "Hi"), ("User", "Hi")]
+
+
+def test_a_value_that_is_none_of_it_is_named() -> None:
+    for text, told in {
+        f'[{{"messages": [{HI}]}}, 5]': "object 2 must be an object with `messages`",
+        f'{{"messages": [{HI}]}}\n{{"messages": ': "line 2 is no JSON",
+        "7": "line 1 must be an object",
+    }.items():
+        with pytest.raises(PalaverError, match=told):
+            authors(text)
