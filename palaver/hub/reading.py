@@ -54,4 +54,6 @@ class LogFile:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as database:
                 yield database
         except (sqlite3.Error, ValueError) as error:
-            raise LogUnavailable(f"{self.path} cannot be read: {error}") from error
+            mend = f"restore it from a backup, or save what is whole of it with `sqlite3 {self.path} .recover`"
+            more = f"; {mend}" if type(error) is sqlite3.DatabaseError else ""  # damage, and not a disk or a lock
+            raise LogUnavailable(f"{self.path} cannot be read: {error}{more}") from error
