@@ -90,7 +90,7 @@ class Store:
 
     def _open(self, now: float) -> list[Unfinished]:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = ":memory:" if self._folder is None else str(self._folder / "conversations.sqlite3")
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")

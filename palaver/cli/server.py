@@ -188,7 +188,7 @@ def _auth(arguments: argparse.Namespace) -> Auth:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # sessions and whispers lie there
     except FileExistsError as error:
         raise ConfigError(f"--data-dir {folder}: is a file, not a folder") from error
     except OSError as error:

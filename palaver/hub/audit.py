@@ -37,7 +37,7 @@ class AuditLog:
     def open(self) -> None:
         """Begin writing; raises `ConfigError`."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
             file = self.path.open("ab")
         except OSError as error:

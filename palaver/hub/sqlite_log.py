@@ -117,7 +117,7 @@ class SqliteLog:
         if self._folder is None:
             return None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self._folder / "lock").open("a")
         except OSError as error:
             raise LogUnavailable(f"data directory {self._folder} cannot be written: {error.strerror}") from error

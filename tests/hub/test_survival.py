@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -292,6 +293,16 @@ async def test_a_snapshot_of_another_version_costs_nothing_but_time(tmp_path: Pa
     async with running(tmp_path) as hub, joined(hub.url, "Ann") as ann:
         assert (await ann.until("message"))["content"] == "hello"
         assert (await ann.command("/topic"))["text"] == "topic: tea"
+
+
+async def test_a_folder_that_a_hub_makes_is_its_owner_s_alone(tmp_path: Path) -> None:
+    """Whispers and sessions lie there. One that was there before is as its owner wants it."""
+    tmp_path.chmod(0o755)
+    for folder, mode in ((tmp_path / "data", 0o700), (tmp_path, 0o755)):
+        log = SqliteLog(folder)
+        await log.open()
+        await log.close()
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
 
 
 async def test_two_hubs_do_not_share_a_folder(tmp_path: Path) -> None:
