@@ -295,13 +295,17 @@ async def test_a_snapshot_of_another_version_costs_nothing_but_time(tmp_path: Pa
         assert (await ann.command("/topic"))["text"] == "topic: tea"
 
 
-async def test_a_folder_that_a_hub_makes_is_its_owner_s_alone(tmp_path: Path) -> None:
+def test_a_folder_that_a_hub_makes_is_its_owner_s_alone(tmp_path: Path) -> None:
     """Whispers and sessions lie there. One that was there before is as its owner wants it."""
-    tmp_path.chmod(0o755)
-    for folder, mode in ((tmp_path / "data", 0o700), (tmp_path, 0o755)):
+
+    async def use(folder: Path) -> None:
         log = SqliteLog(folder)
         await log.open()
         await log.close()
+
+    tmp_path.chmod(0o755)
+    for folder, mode in ((tmp_path / "data", 0o700), (tmp_path, 0o755)):
+        asyncio.run(use(folder))
         assert stat.S_IMODE(folder.stat().st_mode) == mode
 
 
