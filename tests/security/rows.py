@@ -131,8 +131,8 @@ NETWORK: Final = (
         "the library is kept to warnings",
         "test_tls.py::test_no_token_reaches_a_log_at_any_level",
         "palaver/cli/common.py",
-        'logging.getLogger("websockets").setLevel(max(logging.getLevelName(level), logging.WARNING))',
-        'logging.getLogger("websockets").setLevel(logging.DEBUG)',
+        "logging.getLogger(chatty).setLevel(max(logging.getLevelName(level), logging.WARNING))",
+        "logging.getLogger(chatty).setLevel(logging.DEBUG)",
     ),
     Row(
         "find a token in a URL, in histories and proxies' logs",
