@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """One command, as its own door calls it; Ctrl-C is an ordinary way to end it."""
-    module = import_module(f"palaver.cli.{_MODULES.get(command, command.replace('-', '_'))}")
     try:
+        module = import_module(f"palaver.cli.{_MODULES.get(command, command.replace('-', '_'))}")
         return int(module.main(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return 0

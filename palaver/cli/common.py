@@ -195,6 +195,16 @@ def _run(program: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(program)
 
 
+def make(folder: Path, flag: str, *, mode: int = 0o777) -> None:
+    """Make the folder that a flag names, where it is missing; raises `ConfigError` that says which."""
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{flag} {folder}: is a file, not a folder") from error
+    except OSError as error:
+        raise ConfigError(f"{flag} {folder}: {error.strerror}") from error
+
+
 def read_text(path: Path, flag: str) -> str:
     """The text of a file that a flag names; raises `ConfigError` that says which."""
     try:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from palaver.cli.common import Parser, run_async
+from palaver.cli.common import Parser, make, run_async
 from palaver.cli.numbers import amount, port, whole
 from palaver.core.message import AGENTS, Message
 from palaver.core.policies import POLICIES
@@ -62,28 +62,33 @@ async def _demo(arguments: argparse.Namespace) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     folder = arguments.folder or Path("logs") / time.strftime("demo-%Y%m%d-%H%M%S")
     interactive = arguments.turns is None and sys.stdin.isatty() and sys.stdout.isatty()
+    make(folder, "--folder")
     _introduce(arguments, folder)
     try:
         async with Crew(folder) as crew:
             url = await _start(crew, arguments, folder)
             if interactive:
-                return await _moderate(url)
+                code = await _moderate(url)
+                print(_transcript(folder))
+                return code
             return await _Script(url, arguments.topic, arguments.turns or 12, folder).run(crew)
     except asyncio.CancelledError:
         print("\nstopped; no process is left behind")
         return 0
 
 
+def _transcript(folder: Path) -> str:
+    return f"transcript: {folder / 'main.jsonl'} and {folder / 'main.md'}"
+
+
 def _introduce(arguments: argparse.Namespace, folder: Path) -> None:
-    print(
-        f"Palaver demo. {SAGE} and {INVENTOR} are `client.py --model {arguments.model}`, each in a process of its own;"
-    )
-    print(f"{USER} is `user_sim.py` against an OpenAI-compatible endpoint on this machine.")
+    print(f"Palaver demo. {SAGE} and {INVENTOR} are `client.py --model {arguments.model}`,")
+    print(f"each in a process of its own; {USER} is `user_sim.py` against an")
+    print("OpenAI-compatible endpoint on this machine.")
     if arguments.model == "tiny":
-        print(
-            "The model `tiny` comes with Palaver: a million parameters, trained on a toy grammar. It shows how things"
-        )
-        print("work, not what models can say. For a real one: --model microsoft/phi-2 (or any other of Hugging Face).")
+        print("The model `tiny` comes with Palaver: a million parameters, trained on a toy")
+        print("grammar. It shows how things work, not what models can say. For a real one:")
+        print("--model microsoft/phi-2 (or any other of Hugging Face).")
     print(f"Everything is written below {folder}/\n", flush=True)
 
 
@@ -101,6 +106,7 @@ async def _start(crew: Crew, arguments: argparse.Namespace, folder: Path) -> str
     for name, prompt in ((SAGE, "sage.txt"), (INVENTOR, "inventor.txt")):
         speaks = ["--name", name, "--model", arguments.model, "--prompt-file", prompt, "--threads", "1"]
         await crew.start(name, [*me, "client", *speaks, *seats])
+    print("models      are being loaded: some seconds, longer where one is downloaded", flush=True)
     await crew.until_logged(endpoint, "startup complete", 120)
     print(f"endpoint    {endpoint_url} (transformers serve)", flush=True)
     user = [
@@ -250,4 +256,4 @@ class _Script:
         total = sum(self._said.values())
         shares = ", ".join(f"{name} {count}" for name, count in sorted(self._said.items()))
         print(f"\n{total} messages in {seconds:.0f} s: {shares}; while paused: {self._broken}")
-        print(f"transcript: {self._folder / 'main.jsonl'} and {self._folder / 'main.md'}", flush=True)
+        print(_transcript(self._folder), flush=True)

@@ -16,6 +16,7 @@ from palaver.cli.common import (
     add_log_flags,
     add_trace_flag,
     let_the_collector_rest,
+    make,
     run_async,
     set_up,
 )
@@ -186,15 +187,6 @@ def _auth(arguments: argparse.Namespace) -> Auth:
     return auth_of(token, moderator=os.environ.get("PALAVER_MODERATOR_TOKEN") or None, secret=secret)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # sessions and whispers lie there
-    except FileExistsError as error:
-        raise ConfigError(f"--data-dir {folder}: is a file, not a folder") from error
-    except OSError as error:
-        raise ConfigError(f"--data-dir {folder}: {error.strerror}") from error
-
-
 def _hub(arguments: argparse.Namespace) -> Hub:
     metrics = Metrics()
 
@@ -206,7 +198,7 @@ def _hub(arguments: argparse.Namespace) -> Hub:
         state.floor.hop_limit = arguments.hop_limit
         state.floor.lease = arguments.lease
 
-    _make(arguments.data_dir)
+    make(arguments.data_dir, "--data-dir", mode=0o700)  # sessions and whispers lie there
     log, name = log_of(arguments, on_commit)
     transcripts = None if arguments.no_transcripts else Transcripts(arguments.transcripts)
     kept = arguments.audit_log if arguments.audit_log is not None else str(arguments.data_dir / "audit.jsonl")

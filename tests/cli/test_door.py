@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from palaver import cli
 from tests.processes import ROOT, program
 
 pytestmark = pytest.mark.system
@@ -67,6 +68,14 @@ async def test_a_pipe_that_breaks_elsewhere_is_a_mistake_to_be_seen() -> None:
     async with program("-c", UNREAD.format(ends="raise BrokenPipeError('elsewhere')")) as running:
         assert await running.exit() == 1
     assert "BrokenPipeError: elsewhere" in running.output
+
+
+def test_ctrl_c_while_a_program_is_still_being_read_in_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.run("server", []) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from palaver.cli import server
 from tests.processes import program
 
+DEMO = ["-m", "palaver", "demo"]
 WRONG = [
     ("demo", ["--port", "99999"], "argument --port: 99999 is not within 0 to 65535"),
     ("api", ["--hub-port", "70000"], "argument --hub-port: 70000 is not within 0 to 65535"),
@@ -51,8 +52,11 @@ def test_a_hub_that_cannot_listen_says_what_is_in_the_way(number: int, said: str
 
 
 @pytest.mark.system
-async def test_a_data_dir_that_cannot_be_one_is_named_as_the_flag_has_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "flag"), [(["server.py", "--port", "0"], "--data-dir"), (DEMO, "--folder")])
+async def test_a_folder_that_cannot_be_one_is_named_as_the_flag_has_it(
+    command: list[str], flag: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    async with program("server.py", "--port", "0", "--data-dir", str(tmp_path / "file")) as hub:
-        assert await hub.exit() == 2
-    assert hub.output.strip() == f"error: --data-dir {tmp_path / 'file'}: is a file, not a folder"
+    async with program(*command, flag, str(tmp_path / "file")) as running:
+        assert await running.exit() == 2
+    assert running.output.strip() == f"error: {flag} {tmp_path / 'file'}: is a file, not a folder"
