@@ -3,6 +3,7 @@
 Time, ids and identity come in with the entry, so that everybody who applies the same entries gets the same room.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -103,6 +104,11 @@ _encoder = msgspec.json.Encoder()
 def encode_entry(entry: Entry) -> bytes:
     """The entry as it lies in the log: UTF-8 JSON."""
     return _encoder.encode(entry)
+
+
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """The same of several, a line each."""
+    return _encoder.encode_lines(entries)[:-1]
 
 
 def decode_entry(raw: bytes) -> Entry:

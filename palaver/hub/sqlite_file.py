@@ -12,7 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from palaver.core.entry import Entry, encode_entry
+from palaver.core.entry import Entry, encode_entries
+from palaver.hub.blocks import Lines, joined, split
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ RESTART: Final = 8 * CHECKPOINT
 Fsync = Literal["always", "everysec"]
 """When commits reach the disk itself: before they are acknowledged, or within a second. A killed process loses
 nothing either way, a power cut at most that second. The words are Redis' (`appendfsync`)."""
-Lines = list[tuple[int, bytes]]
-"""Positions (or `seq`), rising, each with its JSON."""
 
 
 class Job:
@@ -78,13 +77,17 @@ class Outcome:
     __slots__ = ("count", "error", "rooms", "seconds", "size")
 
     def __init__(self, jobs: list[Job], position: int) -> None:
-        entries = [entry for job in jobs for entry in job.entries]
-        self.count, self.size = len(entries), sum([job.size for job in jobs])
-        self.rooms: defaultdict[str, list[tuple[int, Entry]]] = defaultdict(list)
+        rooms: defaultdict[str, list[Entry]] = defaultdict(list)
+        for job in jobs:
+            for entry in job.entries:
+                rooms[entry.room].append(entry)
+        self.rooms: dict[str, list[tuple[int, Entry]]] = {}
+        self.count, self.size = 0, sum([job.size for job in jobs])
         self.error = ""
         self.seconds = 0.0
-        for number, entry in enumerate(entries, position + 1):
-            self.rooms[entry.room].append((number, entry))
+        for room, entries in rooms.items():
+            self.rooms[room] = list(enumerate(entries, position + self.count + 1))
+            self.count += len(entries)
 
 
 class SqliteFile:
@@ -121,7 +124,8 @@ class SqliteFile:
         try:
             self._database.execute("BEGIN")
             for room, positioned in outcome.rooms.items():
-                self._insert("entries", room, [(position, encode_entry(entry)) for position, entry in positioned])
+                block = encode_entries([entry for _, entry in positioned])
+                self._insert("entries", room, positioned[0][0], positioned[-1][0], block)
             for published in [*self._unwritten, *(job.published for job in jobs)]:
                 self._write_published(published)
             for job in jobs:
@@ -158,8 +162,8 @@ class SqliteFile:
         for room, lines in published.items():
             last, first = self._last_published(room), lines[0][0]
             if first > last and [seq for seq, _ in lines] == list(range(first, first + len(lines))):  # as nearly always
-                self._insert("messages", room, lines)
                 self._last[room] = lines[-1][0]
+                self._insert("messages", room, first, self._last[room], joined(lines))
                 continue
             fresh: dict[int, bytes] = {}
             again: dict[int, bytes] = {}
@@ -167,8 +171,8 @@ class SqliteFile:
                 (fresh if seq > last else again)[seq] = line
             self._merge(room, sorted(again.items()))
             if fresh:
-                self._insert("messages", room, sorted(fresh.items()))
                 self._last[room] = max(fresh)
+                self._insert("messages", room, min(fresh), self._last[room], joined(sorted(fresh.items())))
 
     def _last_published(self, room: str) -> int:
         if room not in self._last:
@@ -189,21 +193,19 @@ class SqliteFile:
             last, first, block = row
             count = bisect_right(lines, last, key=itemgetter(0))
             new, lines = lines[:count], lines[count:]
-            if len(new) == last - first + 1 and _join(new) == block:  # a replay: all is as it was
+            if len(new) == last - first + 1 and joined(new) == block:  # a replay: all is as it was
                 continue
-            merged = sorted({**_whole(block), **dict(new)}.items())
-            if (joined := _join(merged)) != block:
+            merged = sorted({**_whole(block, first, last), **dict(new)}.items())
+            if (mended := joined(merged)) != block:
                 self._database.execute(
                     "UPDATE messages SET first = ?, block = ? WHERE room = ? AND last = ?",
-                    (merged[0][0], joined, ident, last),
+                    (merged[0][0], mended, ident, last),
                 )
 
-    def _insert(self, table: str, room: str, lines: Lines) -> None:
-        block = _join(lines)
+    def _insert(self, table: str, room: str, first: int, last: int, block: bytes) -> None:
         self.grown += len(block)
         self._database.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)",
-            (self._room_id(room), lines[-1][0], lines[0][0], block),
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", (self._room_id(room), last, first, block)
         )
 
     def _write_snapshot(self, room: str, state: bytes) -> None:
@@ -250,21 +252,13 @@ def move_wal(database: sqlite3.Connection) -> None:
         logger.error("log: the write-ahead log cannot be moved into the file: %s", error)
 
 
-def _join(lines: Lines) -> bytes:
-    return b"\n".join([b"%d %b" % line for line in lines])
-
-
-def _whole(block: bytes) -> dict[int, bytes]:
+def _whole(block: bytes, first: int, last: int) -> dict[int, bytes]:
     """The lines of a block that is about to be written anew; a damaged one is replaced by what the log says."""
     try:
-        return dict(_split(block))
+        return dict(split(block, first, last))
     except ValueError:
         logger.error("log: a damaged block of messages is made again from the log")
         return {}
-
-
-def _split(block: bytes) -> Lines:
-    return [(int(number), text) for number, _, text in (line.partition(b" ") for line in block.split(b"\n"))]
 
 
 def lines_after(
@@ -272,15 +266,15 @@ def lines_after(
 ) -> Lines:
     """Lines of a room above `after`, whole blocks until there are `limit` of them, or `most` bytes."""
     rows = database.execute(
-        f"SELECT last, block FROM {table} JOIN rooms ON rooms.id = {table}.room "
+        f"SELECT first, last, block FROM {table} JOIN rooms ON rooms.id = {table}.room "
         "WHERE rooms.name = ? AND last > ? ORDER BY last",
         (room, after),
     )
     found: Lines = []
     size = 0
-    for last, block in rows:
+    for first, last, block in rows:
         try:
-            lines = _split(block)
+            lines = split(block, first, last)
         except ValueError:
             raise ValueError(f"the block of {table} of room {room!r} that ends at {last} is damaged") from None
         found += lines if lines[0][0] > after else [line for line in lines if line[0] > after]

@@ -25,8 +25,9 @@ from palaver.core.entry import Entry, decode_entry
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
+from palaver.hub.blocks import Lines
 from palaver.hub.log import Listener
-from palaver.hub.sqlite_file import RESTART, Fsync, Job, Lines, Outcome, SqliteFile, lines_after
+from palaver.hub.sqlite_file import RESTART, Fsync, Job, Outcome, SqliteFile, lines_after
 from palaver.hub.sqlite_writer import Syncer, Writer
 
 logger = logging.getLogger(__name__)

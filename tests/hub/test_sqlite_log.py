@@ -168,7 +168,7 @@ async def test_a_commit_that_fails_in_the_loop_is_refused_and_the_next_goes_on(
 ) -> None:
     real = SqliteFile._insert
 
-    def full(self: SqliteFile, table: str, room: str, lines: sqlite_file.Lines) -> None:
+    def full(self: SqliteFile, table: str, room: str, first: int, last: int, block: bytes) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     async with opened(tmp_path) as (log, taken):
