@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import contextlib
 import importlib
+import logging
 import re
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from palaver.cli.numbers import amount, whole
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.models.model import Model
 from palaver.participants.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 BACKENDS: Final = ("hf", "openai", "scripted")
 Progress = Callable[[str, float | None], None]
@@ -258,6 +262,8 @@ def in_background(work: Callable[[], Any]) -> asyncio.Future[Any]:
 
 
 def _load(name: str, flags: argparse.Namespace, adapters: Sequence[str], on_progress: Progress | None) -> Any:
+    if "torch" not in sys.modules:
+        logger.info("importing torch and transformers, which takes some seconds")
     try:
         hf = importlib.import_module("palaver.models.hf")
     except ImportError as error:

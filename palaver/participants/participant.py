@@ -106,7 +106,6 @@ class Participant:
 
     def finish(self, reason: str) -> None:
         """Leave the room; `run` returns then."""
-        logger.info("%s leaves: %s", self.link.name, reason)
         self._own(self.link.close(reason))
 
     # --- observing ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class UserSeat(Participant):
         self._last_seq = 0
         self._asked = False
 
+    def finish(self, reason: str) -> None:
+        """Leave the room, with a word in its own log: nobody else may be there to see it."""
+        logger.info("%s leaves: %s", self.link.name, reason)
+        super().finish(reason)
+
     def observed(self, received: Received) -> None:
         """Ask for the floor where nobody else would begin; leave after the last answer."""
         match received:

@@ -258,6 +258,7 @@ async def test_a_local_model_says_that_it_is_loading_then_answers(tmp_path: Path
             assert (meta["model"], meta["backend"], meta["device"]) == ("tiny", "hf", "cpu")
             assert meta["prompt_tokens"] > 50 and meta["saw_to"] == 1 and meta["total_seconds"] > 0
             assert own_words(said["content"], "Bot", ["Ann", "Bot"]) == (said["content"], False)
+            await running_.until("importing torch and transformers")
             await running_.until("Bot said message 2")
             running_.signal(signal.SIGINT)
             assert await running_.exit() == 0
