@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def parser() -> argparse.ArgumentParser:
     """The flags of a model client; names and defaults are those of LLM Party Chat where it has them."""
     flags = Parser(prog="client.py", description="A model in a room: it listens, and speaks when it has the floor.")
-    flags.add_argument("--name", help="the model's name in the room (needed but with --personas)")
+    flags.add_argument("--name", help="the model's name in the room (needed but with --persona or --personas)")
     add_model_flags(flags, model="tiny", backend="hf")
     flags.add_argument("--prompt-file", metavar="FILE", help="its personality; also looked for in prompts/")
     flags.add_argument("--initial-prompt", metavar="TEXT", help="its personality, given here; after that of the file")
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME:FILE",
-        help="one more seat in this process, sharing the model; may be repeated",
+        help="a seat, or one more, in this process, sharing the model; may be repeated",
     )
     flags.add_argument(
         "--personas",
@@ -62,8 +62,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     flags = parser().parse_args(argv)
-    if not flags.name and not flags.personas:
-        parser().error("the following arguments are required: --name (or --personas)")
+    if not (flags.name or flags.persona or flags.personas):
+        parser().error("who sits there? --name NAME, --persona NAME:FILE or --personas FILE.yaml")
+    if not flags.name and (flags.prompt_file or flags.initial_prompt):
+        parser().error("--prompt-file and --initial-prompt are of the seat that --name gives")
     return flags
 
 

@@ -121,6 +121,24 @@ def test_a_personality_that_cannot_be_had_is_named(wrong: Sequence[str], text: s
         [seat.persona for seat in seats_of(flags(*wrong))]
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "who sits there? --name NAME, --persona NAME:FILE or --personas FILE.yaml"),
+        (["--prompt-file", "sage", "--persona", "T:poet"], "--prompt-file and --initial-prompt are of the seat that"),
+    ],
+)
+def test_a_client_without_a_seat_is_refused(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        client._parsed(argv)
+    assert f"client.py: error: {said}" in capsys.readouterr().err
+
+
+def test_seats_with_personas_need_no_other_name() -> None:
+    told = client._parsed(["--persona", "T:poet", "--persona", "Zen Sage:sage"])
+    assert [seat.name for seat in seats_of(told)] == ["T", "Zen Sage"]
+
+
 LISTED = """
 - name: Zen  Sage
   prompt_file: sage

@@ -139,6 +139,8 @@ class RoomView:
             self.loading.pop(frame.name, None)
         if frame.state == "left":
             self.seats.pop(key, None)
+            queue = tuple(name for name in self.floor.queue if key_of(name) != key)
+            self.floor = msgspec.structs.replace(self.floor, queue=queue)
             self.streams = {turn: one for turn, one in self.streams.items() if key_of(one.sender) != key}
             return
         state = "ready" if frame.state == "joined" else frame.state

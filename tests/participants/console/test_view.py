@@ -90,6 +90,13 @@ def test_held_messages_are_known_until_they_are_let_through() -> None:
     assert view.held == ["2"]
 
 
+def test_who_has_left_is_not_next() -> None:
+    view = seated()
+    view.take(floor(queue=("Ada", "Bob")), 0.0)
+    view.take(Presence(name="Ada", role="model", state="left"), 0.0)
+    assert view.floor.queue == ("Bob",)
+
+
 def test_loading_is_followed_until_it_is_done() -> None:
     view = seated()
     view.take(Presence(name="Cid", role="model", state="loading", text="weights", progress=0.5), 0.0)
