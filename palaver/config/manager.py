@@ -20,6 +20,10 @@ SEARCH_PATH: Final = (
 """Where a config is looked for when none is named; the first one found holds."""
 
 
+_A_PARTY_S: Final = frozenset({"clients", "user_sims"})
+"""Keys by which the file of `palaver up` is known."""
+
+
 class ConfigManager:
     """`ConfigManager(Path("palaver.yaml")).load_config()`; without a path, the first of `SEARCH_PATH`, else defaults.
 
@@ -48,6 +52,9 @@ class ConfigManager:
         """
         flags = self._flags if flags is None else flags
         document = Document("the defaults") if self.path is None else loading.read(self.path, self._environ)
+        if not _A_PARTY_S.isdisjoint(document.raw):
+            told = f"palaver up {document.name} starts it, with --backend print it is only checked"
+            raise ConfigError(f"{document.name} is a party's file: {told}")
         config = layered(document, self._environ, flags)
         self._flags, self._document, self._config = flags, document, config
         self._before = config.model_dump()

@@ -1,7 +1,7 @@
 """What a party file may say. Keys that are no setting of the launcher's own are flags of the door they stand under."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,6 +12,10 @@ from palaver.core.names import room_name
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+_A_CONFIG_S: Final = frozenset({"models", "evaluators", "api"})
+"""Keys by which the file of `palaver.api` is known."""
 
 
 class Entry(BaseModel):
@@ -112,6 +116,9 @@ class PartyFile(BaseModel):
 
 def party_file(document: Document, *, name: str) -> PartyFile:
     """The file as it was read; `name` where it has none of its own. Raises `ConfigError`, a line for each error."""
+    if not _A_CONFIG_S.isdisjoint(document.raw):
+        told = f"python -m palaver.api -c {document.name} runs it, palaver check {document.name} checks it"
+        raise ConfigError(f"{document.name} is a conversation server's config: {told}")
     said = {key: value for key, value in document.values.items() if value is not None}  # a heading alone says nothing
     try:
         return PartyFile.model_validate({"name": name, **said})

@@ -33,6 +33,11 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ConfigManager(tmp_path / "nowhere.yaml").load_config()
 
 
+def test_a_party_s_file_is_known_as_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"palaver.yaml is a party's file: palaver up .*palaver.yaml starts it"):
+        manager(tmp_path, "server: {port: 1}\nclients: []\n").load_config()
+
+
 def test_flag_outranks_environment_outranks_file_outranks_default(tmp_path: Path) -> None:
     held = manager(tmp_path, "api: {port: 2}\nmax_turns: 2\nmetrics_port: 2\n", {"PALAVER_API_PORT": "3"})
     environ = {"PALAVER_API_PORT": "3", "PALAVER_MAX_TURNS": "3", "PALAVER_API_CORS_ORIGINS": "http://a, http://b"}

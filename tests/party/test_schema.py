@@ -37,6 +37,7 @@ WRONG = {
     "clients:\n  - {name: A, env: {A B: 1}}": "line 2: clients[0].env: 'A B' cannot be a variable",
     "server: 5": "line 1: server: must be settings, `key: value`, not 5",
     "server: {url: 'ws://h:1', port: 2}": "server.port: is a flag of a hub, and with server.url none is started",
+    "models: {a: {}}\napi: {}": "party.yaml is a conversation server's config: python -m palaver.api -c party.yaml",
     "- a": "party.yaml, line 1: a config is `key: value` lines, not a list",
     "clients: [{name: A, host: box}]": "clients[0].host: the hub listens on 127.0.0.1, which box cannot reach; say",
     "server: {host: 0.0.0.0}\nclients: [{name: A, host: box}]": "box reaches the hub: server: ws://ADDRESS:8765",
