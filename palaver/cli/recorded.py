@@ -1,12 +1,14 @@
 """Recorded conversations as the commands name them: a data directory, one of its rooms, or a file."""
 
 import argparse
+import asyncio
 import os
 import re
 import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +21,11 @@ from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Say
 from palaver.core.transcript import from_lines
-from palaver.hub.reading import LogFile
+from palaver.hub.reading import FILE, LogFile
 from palaver.replay.forking import said_in
 
-LOG_HELP: Final = "a hub's data directory (DIR, or DIR:ROOM), or a file that `palaver export` wrote (.jsonl)"
+PLACES_HELP: Final = "a hub's data directory (DIR, or DIR:ROOM), a log that hubs share (nats://host:port)"
+LOG_HELP: Final = f"{PLACES_HELP}, or a file that `palaver export` wrote (.jsonl)"
 
 _ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -46,6 +49,8 @@ def add_room_flag(flags: argparse.ArgumentParser) -> None:
 
 def read(log: str, room: str | None = None) -> Recording:
     """The conversation that `log` names; raises `PalaverError` that says what is wrong and, of a file, where."""
+    if log.startswith(("nats://", "tls://")):
+        return _of_hubs(log, room)
     path = Path(log)
     if not path.exists() and ":" in log and Path(log.rpartition(":")[0]).is_dir():
         folder, _, named = log.rpartition(":")
@@ -56,15 +61,33 @@ def read(log: str, room: str | None = None) -> Recording:
 
 
 def _of_folder(folder: Path, wanted: str | None) -> Recording:
+    copies = [] if (folder / FILE).exists() else [path.parent for path in folder.glob(f"*/{FILE}")]
+    if copies:
+        told = "name that log (nats://host:port), or for what was said"
+        raise ConfigError(f"{folder} is of a hub on a shared log: {told} {' or '.join(map(str, copies))}")
     log = LogFile(folder)
-    rooms = log.rooms()
-    room = wanted or (rooms[0] if len(rooms) == 1 else "main")
-    if room not in rooms:
-        raise ConfigError(f"{folder} holds no room {room!r}; it holds: {', '.join(rooms) or 'none'}")
+    room = _room_of(log.rooms(), wanted, str(folder))
     entries, messages = log.entries(room), log.messages(room)
     if _is_behind(messages, entries):
         messages += said_in(entries)[len(messages) :]
     return Recording(room, messages, entries, folder)
+
+
+def _of_hubs(servers: str, wanted: str | None) -> Recording:
+    """A room of a log that several hubs share, whether they run or not; in a loop of its own, for callers have one."""
+    from palaver.cli.shared_log import rooms_and_entries
+
+    reading = rooms_and_entries(servers, lambda rooms: _room_of(rooms, wanted, servers))
+    with ThreadPoolExecutor(1) as thread:
+        room, entries = thread.submit(asyncio.run, reading).result()
+    return Recording(room, said_in(entries), entries)
+
+
+def _room_of(rooms: Sequence[str], wanted: str | None, place: str) -> str:
+    room = wanted or (rooms[0] if len(rooms) == 1 else "main")
+    if room not in rooms:
+        raise ConfigError(f"{place} holds no room {room!r}; it holds: {', '.join(rooms) or 'none'}")
+    return room
 
 
 def _is_behind(messages: Sequence[Message], entries: Sequence[Entry]) -> bool:

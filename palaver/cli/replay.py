@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from palaver.cli.common import Parser, run_async
-from palaver.cli.recorded import add_room_flag, read
+from palaver.cli.recorded import PLACES_HELP, add_room_flag, read
 from palaver.core.errors import ConfigError
 from palaver.replay.comparing import differing_message
 from palaver.replay.replaying import Missed, Report, replay
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     flags = Parser(
         prog="palaver replay", description="Run a recorded conversation again. No model is asked, no hub is needed."
     )
-    flags.add_argument("log", metavar="LOG", help="a hub's data directory (DIR, or DIR:ROOM), or an exported log")
+    flags.add_argument("log", metavar="LOG", help=f"{PLACES_HELP}, or an exported log")
     add_room_flag(flags)
     return flags
 

@@ -4,11 +4,13 @@ import argparse
 import hashlib
 import os
 import re
+import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from palaver.core.entry import Entry
 from palaver.core.errors import ConfigError
 from palaver.hub.nats_access import Access
 from palaver.hub.nats_log import NatsLog
@@ -65,10 +67,7 @@ def log_of(arguments: argparse.Namespace, on_commit: Callable[[float, int], None
         folder=arguments.data_dir,
         on_commit=on_commit,
         replicas=arguments.log_replicas or 0,
-        access=Access(
-            user=os.environ.get("PALAVER_LOG_USER", ""),
-            password=os.environ.get("PALAVER_LOG_PASSWORD", ""),
-            token=os.environ.get("PALAVER_LOG_TOKEN", ""),
+        access=_access(
             creds=arguments.log_creds,
             tls_ca=arguments.log_tls_ca,
             tls_cert=arguments.log_tls_cert,
@@ -76,6 +75,32 @@ def log_of(arguments: argparse.Namespace, on_commit: Callable[[float, int], None
         ),
     )
     return log, name
+
+
+async def rooms_and_entries(servers: str, choose: Callable[[list[str]], str]) -> tuple[str, list[Entry]]:
+    """The room that `choose` takes of those of a shared log, and its whole log; raises `PalaverError`."""
+    log = NatsLog(_servers(servers), hub=f"reader-{secrets.token_hex(4)}", access=_access(), make=False)
+    await log.open()
+    try:
+        room = choose(await log.rooms())
+        entries: list[Entry] = []
+        position = 0
+        while found := await log.read(room, position):
+            entries += [entry for _, entry in found]
+            position = found[-1][0]
+        return room, entries
+    finally:
+        await log.close()
+
+
+def _access(**files: Path | None) -> Access:
+    """What the log's servers are shown: by the environment, and by files."""
+    return Access(
+        user=os.environ.get("PALAVER_LOG_USER", ""),
+        password=os.environ.get("PALAVER_LOG_PASSWORD", ""),
+        token=os.environ.get("PALAVER_LOG_TOKEN", ""),
+        **files,
+    )
 
 
 def _servers(given: str | None) -> str:

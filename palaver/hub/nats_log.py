@@ -51,7 +51,8 @@ class NatsLog:
     """`Log` and `Archive` of the hub called `hub`; `folder` is where it keeps its archive (`None`: in memory).
 
     `servers` are URLs separated by commas; the path of the first, `nats://host/NAME`, names the log (`palaver`
-    without one), so that several logs can share a server. A log has at least `replicas` copies in a cluster.
+    without one), so that several logs can share a server. A log has at least `replicas` copies in a cluster; one that
+    is not there is made, unless `make` is false.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class NatsLog:
         lease: float = LEASE,
         replicas: int = 0,
         access: Access | None = None,
+        make: bool = True,
     ) -> None:
         access = access or Access()
         access.check()
@@ -71,7 +73,7 @@ class NatsLog:
         if not NAME.fullmatch(hub):
             raise ConfigError(f"hub name {hub!r} must be 1 to 64 letters, digits, - or _")
         self._folder, self._name, self._names = folder, name, Names(name)
-        self._replicas = replicas
+        self._replicas, self._make = replicas, make
         self._broker = Broker(
             urls, hub, on_up=self._made_up, on_down=self._lost, on_forbidden=self._forbidden, access=access
         )
@@ -118,7 +120,7 @@ class NatsLog:
     async def _made_up(self) -> None:
         """A new connection: hear all that is to be heard, read what was missed, then send what is not confirmed."""
         await self._peers.open()
-        self._check(*await make_streams(self._broker, self._names, self._replicas))
+        self._check(*await make_streams(self._broker, self._names, self._replicas, make=self._make))
         await self._followers.open()
         await self._outgoing.open()
         await self._broker.subscribe(self._names.texts, self._hear_text)

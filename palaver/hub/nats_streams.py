@@ -79,14 +79,21 @@ class Names:
         return self.texts.replace("*", token_of(room))
 
 
-async def make_streams(broker: Broker, names: Names, replicas: int = 0) -> tuple[str, int]:
+async def make_streams(broker: Broker, names: Names, replicas: int = 0, *, make: bool = True) -> tuple[str, int]:
     """Make the streams that are missing, and give one that has fewer than `replicas` as many (0: leave that to others).
 
+    Without `make` it raises `LogUnavailable` where there is no such log, for whoever only reads.
     Returns what tells this log from another that was made under the same name, and the number of its last message.
     Raises `LogUnavailable` where a stream would lose what we need.
     """
     from nats.js.api import StreamConfig
+    from nats.js.errors import NotFoundError
 
+    if not make:
+        try:
+            await broker.jetstream.stream_info(names.log)
+        except NotFoundError as error:
+            raise LogUnavailable(f"no log of hubs is there under that name: no stream {names.log}") from error
     if broker.client.max_payload < SMALLEST:
         raise LogUnavailable(f"the server takes {broker.client.max_payload} bytes a message: set max_payload to 1MB")
     log = StreamConfig(

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,6 +13,9 @@ from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
 from palaver.hub.sqlite_file import lines_after
 
+FILE: Final = "palaver.sqlite3"
+"""The log's name in a data directory."""
+
 T = TypeVar("T")
 
 
@@ -20,7 +23,7 @@ class LogFile:
     """The log in a data directory, whether its hub runs or not. Raises `LogUnavailable` where there is none."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "palaver.sqlite3"
+        self.path = folder / FILE
         if not self.path.is_file():
             raise LogUnavailable(f"{folder} holds no log of a hub: no {self.path.name} there")
 
