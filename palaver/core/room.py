@@ -32,7 +32,8 @@ def apply(state: RoomState, entry: Entry) -> list[Effect]:
 def refuses(state: RoomState, entry: Entry) -> Nack | None:
     """Why this frame cannot be taken now, for a hub to answer at the door without logging it."""
     frame = entry.frame
-    if isinstance(frame, Say) and entry.role == "moderator" and _is_plain(state, frame):
+    is_plain = isinstance(frame, Say) and frame.to is None and frame.content.strip()
+    if is_plain and entry.role == "moderator" and not state.ended:
         return None  # only the seat could be wrong, and the room makes sure of that
     key = key_of(entry.name)
     member = state.members.get(key)
@@ -81,10 +82,6 @@ def _say_with_floor(state: RoomState, entry: Entry, key: str, frame: Say, out: l
     else:
         speaking.publish(state, entry, frame, given.turn, out)
     speaking.settle(state, out)
-
-
-def _is_plain(state: RoomState, frame: Say) -> bool:
-    return frame.to is None and not state.ended and bool(frame.content.strip())
 
 
 def _refuse_say(state: RoomState, entry: Entry, key: str, frame: Say) -> Nack | None:

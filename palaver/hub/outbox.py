@@ -148,7 +148,11 @@ class Outbox:
         self._first_seq = self._first_seq or message.seq
         self._last_seq = message.seq
         if message.to is None:
-            self._everybody(MESSAGE, message, wire(body))
+            for session in self._legacy:
+                self._one(session, MESSAGE, rendered(message, session))
+            self._common.append((MESSAGE, wire(body)))
+            if not self._scheduled:
+                self._schedule()
         else:
             self._whispered = True
             readers = [one for one in self.sessions.values() if message.is_for(one.name, one.role)]
@@ -156,7 +160,12 @@ class Outbox:
 
     def notice(self, frame: HubFrame) -> None:
         """A frame for everybody."""
-        self._everybody(NOTICE, frame, wire(encode(frame)))
+        for session in list(self._acknowledged):
+            self._place_acknowledged(session)
+        for session in self._legacy:
+            self._one(session, NOTICE, rendered(frame, session))
+        self._common.append((NOTICE, wire(encode(frame))))
+        self._schedule()
         for listener in self.listeners:
             listener.passes(frame)
 
@@ -190,16 +199,6 @@ class Outbox:
         self._deltas = [delta for delta in self._deltas if delta[0] != turn]
         for listener in self.listeners:
             listener.silence(turn)
-
-    def _everybody(self, kind: int, frame: HubFrame, data: bytes) -> None:
-        if kind == NOTICE:
-            for session in list(self._acknowledged):
-                self._place_acknowledged(session)
-        for session in self._legacy:
-            self._one(session, kind, rendered(frame, session))
-        self._common.append((kind, data))
-        if not self._scheduled:
-            self._schedule()
 
     def _some(self, sessions: Iterable[Session], kind: int, frame: HubFrame) -> None:
         data = encode(frame)

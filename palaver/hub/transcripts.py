@@ -115,10 +115,9 @@ class Transcripts:
         if room not in self._waiting:
             self._waiting[room] = [], []
         lines, texts = self._waiting[room]
-        for message, line in messages:
-            lines.append(line)
-            texts.append(markdown_of(message))
-            self._bytes += len(line)
+        lines += [line for _, line in messages]
+        texts += [markdown_of(message) for message, _ in messages]
+        self._bytes += sum([len(line) for _, line in messages])
         if self._bytes >= MOST_BYTES:
             self._flush()
 
