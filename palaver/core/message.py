@@ -14,23 +14,25 @@ AGENTS: frozenset[Role] = frozenset({"model", "user_sim"})
 """Roles that speak only when granted the floor."""
 
 
-@lru_cache(maxsize=64)  # what is said together, and its acknowledgements, bear the same
 def timestamp(seconds: float) -> str:
     """UTC time as ISO 8601 with milliseconds, e.g. `2026-11-21T06:53:16.042Z`, from seconds since the epoch."""
     global _latest
+    moment, text, began, second = _latest
+    if seconds == moment:  # what is said together, and its acknowledgements, bear the same
+        return text
     milliseconds = int(seconds * 1000)
-    began, text = _latest
     since = milliseconds - began
     if not 0 <= since < 1000:
         since = milliseconds % 1000
         began = milliseconds - since
-        text = _of_minute(began // 60_000) + _SECONDS[began // 1000 % 60]
-        _latest = began, text
-    return text + _MILLISECONDS[since]
+        second = _of_minute(began // 60_000) + _SECONDS[began // 1000 % 60]
+    text = second + _MILLISECONDS[since]
+    _latest = seconds, text, began, second
+    return text
 
 
-_latest = -1000, ""
-"""The second that was last asked for, in milliseconds since the epoch, and its text: the next moment is often in it."""
+_latest = float("nan"), "", -1000, ""
+"""The moment last asked for and its text, and the same of the second it is in (in milliseconds): the next is near."""
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ def test_times_one_after_another_are_each_told_as_if_alone(moments: list[float])
     for moment in moments:
         second, millisecond = divmod(int(moment * 1000), 1000)
         plain = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-        assert timestamp(moment) == f"{plain}.{millisecond:03d}Z"
+        assert timestamp(moment) == timestamp(moment) == f"{plain}.{millisecond:03d}Z"
 
 
 def test_letter_case_does_not_make_another_name() -> None:
