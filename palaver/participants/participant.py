@@ -37,11 +37,10 @@ from palaver.participants.provenance import meta_of
 from palaver.participants.settings import Settings
 from palaver.participants.turn import Stream, Turn
 from palaver.participants.utterance import Utterance, is_pass
-from palaver.participants.view import RoomView
+from palaver.participants.view import RoomView, stillness
 
 logger = logging.getLogger(__name__)
 
-_ENDED: Final = "the conversation in room %r has ended: nobody speaks there any more (--room names another)"
 GRACE: Final = 3.0
 """Seconds that a model may take to stop once it was told to; then its call is abandoned, and the hub gets its answer
 before it calls this client unresponsive (`core.due.PATIENCE`)."""
@@ -104,6 +103,10 @@ class Participant:
     def took_turn(self, response: LLMResponse, answer: Answer | None) -> None:
         """Called after each turn that a model answered; `answer` is None where it passed."""
 
+    def stilled(self, why: str) -> None:
+        """Called when nobody is to speak from now on, and when they are again: told where no moderator may watch."""
+        logger.warning("room %s: %s", self.link.join.room, why)
+
     def finish(self, reason: str) -> None:
         """Leave the room; `run` returns then."""
         self._own(self.link.close(reason))
@@ -127,8 +130,8 @@ class Participant:
             case Welcome() | FloorView():
                 if self.room.floor is not None and self.room.messages and reopened(before, self.room.floor):
                     self._bid(self.room.messages[-1])
-                if self.room.has_ended and not (before is not None and before.ended):
-                    logger.warning(_ENDED, self.link.join.room)
+                if self.room.floor is not None and (told := stillness(before, self.room.floor)):
+                    self.stilled(told)
                 if isinstance(received, Welcome) and self.model is None:
                     self.link.send(Status(state="loading", text="loading its model"))
                 turn = self._turn

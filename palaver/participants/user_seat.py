@@ -29,6 +29,8 @@ class UserSeat(Participant):
         self._max_turns = max_turns
         self._last_seq = 0
         self._asked = False
+        self._is_waiting = False
+        """Whether it has said that it waits for a model."""
 
     def finish(self, reason: str) -> None:
         """Leave the room, with a word in its own log: nobody else may be there to see it."""
@@ -70,7 +72,12 @@ class UserSeat(Participant):
         floor = self.room.floor
         if self._asked or self.turns or self.model is None or floor is None or floor.holders:
             return
-        if not self.link.join.ready or not self.room.ready_models():
+        if not self.link.join.ready:
+            return
+        if not self.room.ready_models():
+            if not self._is_waiting:
+                logger.info("%s waits for a model that can answer", self.link.name)
+            self._is_waiting = True
             return
         self._asked = self.link.send(FloorRequest(urgency=0.5, reason="opens the conversation"))
 

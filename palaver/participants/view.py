@@ -21,11 +21,6 @@ class RoomView:
         self.floor: FloorView | None = None
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the conversation is over."""
-        return self.floor is not None and self.floor.ended
-
-    @property
     def last_seq(self) -> int:
         """`seq` of the last message that was heard, 0 for none."""
         return self.messages[-1].seq if self.messages else 0
@@ -79,3 +74,17 @@ class RoomView:
         for place, message in enumerate(self.messages):
             if message.seq == seq:
                 self.messages[place] = msgspec.structs.replace(message, content="", redacted=reason)
+
+
+def stillness(before: FloorView | None, now: FloorView) -> str:
+    """Why nobody speaks from now on, or that they do again; empty where neither has changed."""
+    if now.ended:
+        changed = before is None or not before.ended
+        return "the conversation has ended: nobody speaks any more (--room names another)" if changed else ""
+    if now.paused:
+        changed = before is None or not before.paused
+        by = f"paused by {', '.join(now.paused_by)}" if now.paused_by else "the room has paused itself"
+        return f"{by}; a moderator's /resume lets it go on" if changed else ""
+    if now.waits:
+        return now.waits if before is None or not before.waits else ""
+    return "it goes on" if before is not None and before.paused else ""

@@ -28,6 +28,9 @@ class SceneAgent(Participant):
         if isinstance(received, Event) and received.kind == "ended":
             self.finish("the conversation has ended")
 
+    def stilled(self, why: str) -> None:
+        """Its director pauses the room between turns."""
+
     def took_turn(self, response: LLMResponse, answer: Answer | None) -> None:
         """Go when that was its last action."""
         if response.provenance.get("action") == "leave" and isinstance(answer, Ack):

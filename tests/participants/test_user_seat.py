@@ -1,6 +1,7 @@
 """A simulated user's seat over the wire: who opens, how turns are counted, when it leaves. Against the real hub."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -108,7 +109,8 @@ async def test_the_first_message_is_said_as_given() -> None:
         assert ann.messages()[0]["content"] == "word for word"
 
 
-async def test_it_waits_for_a_model_before_it_opens() -> None:
+async def test_it_waits_for_a_model_before_it_opens_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     async with running() as hub, joined(hub.url, "Ann") as ann:
         asking = asyncio.create_task(user(hub.url, ScriptedModel(QUESTIONS), max_turns=1))
         await ann.until("presence", name="Uma")
@@ -117,6 +119,7 @@ async def test_it_waits_for_a_model_before_it_opens() -> None:
             assert hub.hub.rooms["main"].state.floor.hands == []
             bot.ready(ScriptedModel(ANSWERS))
             await asking
+        assert caplog.text.count("Uma waits for a model that can answer") == 1
         await ann.until("presence", name="Uma", state="left")
         assert shape(ann) == "UA"
 
@@ -184,4 +187,4 @@ async def test_a_conversation_that_has_ended_before_is_left_at_once_and_models_a
         assert seat.turns == 0
         left = await ann.until("presence", name="Uma", state="left")
         assert left["text"] == "the conversation has ended"
-    assert caplog.text.count("the conversation in room 'main' has ended: nobody speaks there any more") == 2
+    assert caplog.text.count("room main: the conversation has ended: nobody speaks any more") == 2

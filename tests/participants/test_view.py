@@ -1,7 +1,11 @@
 """The room as a participant has it before its eyes."""
 
+from itertools import pairwise
+
+from msgspec.structs import replace
+
 from palaver.core.protocol import Event, Presence, Seat, Welcome
-from palaver.participants.view import KEPT, RoomView
+from palaver.participants.view import KEPT, RoomView, stillness
 from tests.participants.fake_hub import floor_view, message
 
 
@@ -43,3 +47,16 @@ def test_it_stays_bounded_and_forgets_by_the_half() -> None:
         assert len(view.messages) <= KEPT
     assert view.last_seq == 3 * KEPT - 1
     assert (view.messages[0].seq - 1) % (KEPT // 2) == 0
+
+
+def test_why_nobody_speaks_is_told_once_and_that_they_do_again() -> None:
+    free, waiting = floor_view(), replace(floor_view(), waits="8 in a row")
+    paused = replace(floor_view(paused=True), paused_by=("Ann", "Max"))
+    ended = replace(paused, ended=True)
+    resume = "; a moderator's /resume lets it go on"
+    floors = [free, paused, paused, free, waiting, waiting, free]
+    told = [stillness(before, now) for before, now in pairwise(floors)]
+    assert told == [f"paused by Ann, Max{resume}", "", "it goes on", "8 in a row", "", ""]
+    assert stillness(None, free) == ""
+    assert stillness(None, floor_view(paused=True)) == f"the room has paused itself{resume}"
+    assert stillness(paused, ended).startswith("the conversation has ended") and not stillness(ended, ended)
