@@ -17,6 +17,8 @@ class Publish(msgspec.Struct, frozen=True, gc=False):
     """A message has its place: archive it and deliver it to whom it is for."""
 
     message: Message
+    session: str = ""
+    """Who is to be told that these words are durable (see `notices.ack`); empty where nobody asked."""
 
 
 class Rewrite(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +42,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class Acknowledge(msgspec.Struct, frozen=True, gc=False):
-    """A session's words are durable; `seq` is 0 while they wait: see `notices.ack`."""
+    """A session's words are durable, though they are not published now; `seq` is 0 while they wait."""
 
     session: str
     id: str

@@ -43,10 +43,11 @@ def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | 
         if state.floor.slow:
             record.slow_until = state.now + state.floor.slow
         budgets.charge(state, record, words.meta)
-    out.append(Publish(message))
     if words.id:
         mark(state, who.session, words.id, seq)
-        out.append(Acknowledge(who.session, words.id, seq))
+        out.append(Publish(message, who.session))
+    else:
+        out.append(Publish(message))
     if is_agent:
         floor.spoken(state, out, message)
         alarm.listen(state, out, message)

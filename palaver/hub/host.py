@@ -282,10 +282,12 @@ class RoomHost:
 
     def _perform(self, effect: Effect, published: list[tuple[Message, bytes]]) -> None:
         match effect:
-            case Publish(message):
+            case Publish(message, ident):
                 body = encode(message)
                 published.append((message, body))
                 self.outbox.message(message, body)
+                if ident and (session := self.outbox.sessions.get(ident)) is not None:
+                    self.outbox.acknowledge(session, ack(self.state, message.id, message.seq))
             case Acknowledge(ident, words, seq):
                 if (session := self.outbox.sessions.get(ident)) is not None:
                     self.outbox.acknowledge(session, ack(self.state, words, seq))

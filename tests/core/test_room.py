@@ -67,8 +67,7 @@ def test_numbers_have_no_gap_and_an_id_is_said_once(steps: list[Step]) -> None:
             if isinstance(effect, Publish):
                 seqs.append(effect.message.seq)
         if isinstance(entry.frame, Say) and entry.frame.id:
-            acked = [e for e in effects if isinstance(e, Acknowledge)]
-            own = [e for e in effects if isinstance(e, Publish) and e.message.id == entry.frame.id and acked]
+            own = [e for e in effects if isinstance(e, Publish) and e.message.id == entry.frame.id and e.session]
             said += [(entry.session, entry.frame.id) for _ in own]
     assert seqs == list(range(1, len(seqs) + 1))
     assert len(said) == len(set(said))
@@ -81,7 +80,7 @@ def test_every_message_and_command_of_a_member_is_answered(steps: list[Step]) ->
     state = seated()
     for entry, effects in carry_out(state, steps):
         if isinstance(entry.frame, Say | Command):
-            own = [effect for effect in effects if isinstance(effect, Reply | Acknowledge)]
+            own = [effect for effect in effects if isinstance(effect, Reply | Acknowledge | Publish)]
             frames = replied([effect for effect in own if effect.session == entry.session])
             answers = [frame for frame in frames if isinstance(frame, Ack | Nack) and frame.id == entry.frame.id]
             if entry.frame.id or isinstance(entry.frame, Command):

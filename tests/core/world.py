@@ -169,6 +169,8 @@ def replied(effects: list[Effect]) -> Iterator[HubFrame]:
         match effect:
             case Reply(_, frame):
                 yield frame
+            case Publish(message, session) if session:
+                yield notices.ack(nowhere, message.id, message.seq)
             case Acknowledge(_, ident, seq):
                 yield notices.ack(nowhere, ident, seq)
             case Entrust(_, given):
