@@ -208,7 +208,7 @@ def make(folder: Path, flag: str, *, mode: int = 0o777) -> None:
 def read_text(path: Path, flag: str) -> str:
     """The text of a file that a flag names; raises `ConfigError` that says which."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()  # editors of Windows put a mark before it
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise ConfigError(f"{flag} {path}: cannot be read: {why}") from error

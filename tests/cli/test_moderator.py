@@ -95,6 +95,16 @@ def test_a_script_file_is_carried_out_and_left_at_its_end(hub: str, tmp_path: Pa
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("piped", [True, False])
+def test_a_script_may_begin_with_a_byte_order_mark(hub: str, tmp_path: Path, *, piped: bool) -> None:
+    script = "\ufeff/topic tea\r\n/topic\r\n"
+    (tmp_path / "script.txt").write_text(script, encoding="utf-8", newline="")
+    done = moderate(hub, script) if piped else moderate(hub, "", "--script", str(tmp_path / "script.txt"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("=> topic: tea") == 2
+
+
+@pytest.mark.system
 def test_a_script_begins_once_it_has_what_was_said_before(hub: str, tmp_path: Path) -> None:
     assert moderate(hub, "\n".join(f"line {number}" for number in range(1, 41))).returncode == 0
     for number in range(3):

@@ -74,7 +74,7 @@ class Cores:
         self._looked = now
         self.threads = self._fixed or self._share()
         if torch.get_num_threads() != self.threads:
-            logger.info("computing with %d threads of %d cores", self.threads, usable_cores())
+            logger.info("computing with %d of %d cores", self.threads, usable_cores())
             torch.set_num_threads(self.threads)
 
     def close(self) -> None:

@@ -190,7 +190,7 @@ class PlainFront:
                 yield line
             return
         while raw := await self._read(seat):
-            yield raw.decode(errors="replace").rstrip("\r\n")
+            yield raw.decode(errors="replace").removeprefix("\ufeff").rstrip("\r\n")
 
     async def _read(self, seat: Seat) -> bytes:
         """The next line; nothing at the end of the input, or when the seat is left meanwhile."""

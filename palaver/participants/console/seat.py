@@ -18,6 +18,7 @@ from palaver.participants.console.telling import answer_line, tell
 from palaver.participants.console.view import RoomView
 from palaver.participants.link import Answer, LinkDown, Received
 
+_ENDED: Final = "the conversation has ended: /save FILE keeps it, /switch ROOM begins another, /quit leaves"
 LIKE: Final = 0.6
 """Likeness below which a command is not suggested for a mistyped one."""
 
@@ -75,6 +76,7 @@ class Seat:
         self.caught_up = asyncio.Event()
         """Set with the last of the messages that were said before."""
         self.why_down = ""
+        self._stillness = ""
         self._hub = hub
         view.hiding = str(hiding)
 
@@ -90,7 +92,6 @@ class Seat:
 
     def _hear(self, frame: HubFrame) -> None:
         hidden = self.hiding.hides(frame, self.view.me)
-        waited, had_ended = self.view.floor.waits, self.view.floor.ended
         if not (hidden and isinstance(frame, Streamed)):
             self.view.take(frame, self.clock())
         line = tell(frame, self.view.me)
@@ -102,12 +103,14 @@ class Seat:
             self.seated.set()
         if self.view.is_caught_up:
             self.caught_up.set()
-        now = self.view.floor
-        if now.waits and not waited:
-            self.screen.show(Line(clean(now.waits), "notice"))
-        if now.ended and not had_ended:
-            told = "the conversation has ended: /save FILE keeps it, /switch ROOM begins another, /quit leaves"
-            self.screen.show(Line(told, "notice"))
+            self._tell_stillness()
+
+    def _tell_stillness(self) -> None:
+        """Why nobody speaks, once, after what was said before."""
+        floor, told = self.view.floor, self._stillness
+        self._stillness = _ENDED if floor.ended else clean(floor.waits)
+        if self._stillness and self._stillness != told:
+            self.screen.show(Line(self._stillness, "notice"))
 
     def _lost(self, down: LinkDown) -> None:
         if self.view.is_up or not self.why_down:

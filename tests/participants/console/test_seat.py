@@ -215,9 +215,10 @@ async def test_a_conversation_that_has_ended_is_told_at_its_end_and_to_who_comes
     at.seat.hear(floor(ended=True))
     assert [text.split(":")[0] for text in at.screen.texts] == ["the conversation has ended"]
     late = At()
-    late.seat.view.floor = floor()
-    late.seat.hear(welcome("Ada", floor=floor(ended=True)))
-    assert late.screen.texts[1].startswith("the conversation has ended: /save FILE keeps it, /switch ROOM")
+    late.seat.hear(welcome("Ada", seq=1, missed=1, floor=floor(ended=True)))
+    late.seat.hear(message(1, "Ada", "goodbye"))
+    assert late.screen.texts[1] == "goodbye"
+    assert late.screen.texts[2].startswith("the conversation has ended: /save FILE keeps it, /switch ROOM")
 
 
 # --- hiding ----------------------------------------------------------------------------------------------------------
