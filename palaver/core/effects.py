@@ -18,7 +18,7 @@ class Publish(msgspec.Struct, frozen=True, gc=False):
 
     message: Message
     session: str = ""
-    """Who is to be told that these words are durable (see `notices.ack`); empty where nobody asked."""
+    """Who is to be told that these words are durable (see `notices.placed`); empty where nobody asked."""
 
 
 class Rewrite(msgspec.Struct, frozen=True, gc=False):

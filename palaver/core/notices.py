@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from palaver.core.message import timestamp
+from palaver.core.message import Message, timestamp
 from palaver.core.protocol import Ack, Event, Nack, Presence, System
 from palaver.core.state import Member, RoomState
 
@@ -13,6 +13,11 @@ Level = Literal["info", "warning", "error"]
 def ack(state: RoomState, ident: str, seq: int) -> Ack:
     """Words are durable: under `seq`, or 0 while they are held or sealed."""
     return Ack(room=state.name, timestamp=timestamp(state.now), id=ident, seq=seq or None)
+
+
+def placed(message: Message) -> Ack:
+    """The same of words that are published."""
+    return Ack(room=message.room, timestamp=message.timestamp, id=message.id, seq=message.seq)
 
 
 def nack(state: RoomState, ident: str, code: str, reason: str, retry_after: float | None = None) -> Nack:

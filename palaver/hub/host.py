@@ -28,7 +28,7 @@ from palaver.core.effects import (
 )
 from palaver.core.entry import Elapsed, Entry, HubBack, HubLost, Joined, Left, Logged
 from palaver.core.message import Message, Role, key_of, timestamp
-from palaver.core.notices import ack, nack
+from palaver.core.notices import ack, nack, placed
 from palaver.core.protocol import (
     Ack,
     Close,
@@ -287,7 +287,7 @@ class RoomHost:
                 published.append((message, body))
                 self.outbox.message(message, body)
                 if ident and (session := self.outbox.sessions.get(ident)) is not None:
-                    self.outbox.acknowledge(session, ack(self.state, message.id, message.seq))
+                    self.outbox.acknowledge(session, placed(message))
             case Acknowledge(ident, words, seq):
                 if (session := self.outbox.sessions.get(ident)) is not None:
                     self.outbox.acknowledge(session, ack(self.state, words, seq))

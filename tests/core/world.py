@@ -170,7 +170,7 @@ def replied(effects: list[Effect]) -> Iterator[HubFrame]:
             case Reply(_, frame):
                 yield frame
             case Publish(message, session) if session:
-                yield notices.ack(nowhere, message.id, message.seq)
+                yield notices.placed(message)
             case Acknowledge(_, ident, seq):
                 yield notices.ack(nowhere, ident, seq)
             case Entrust(_, given):
