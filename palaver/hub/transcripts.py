@@ -1,9 +1,12 @@
 """Transcripts as they grow: `ROOM.jsonl` for programs and `ROOM.md` for people, beside each other in one folder."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,12 +27,14 @@ PATIENCE: Final = 0.5
 """Seconds that a room waits for its files when it is opened."""
 GOODBYE: Final = 5.0
 """Seconds that a hub which stops waits for files that are still behind."""
+AGAIN: Final = 30.0
+"""Seconds after which a file that could not be written is brought up from the archive, if something is said then."""
 Fetch = Callable[[int, int], Awaitable[list[Message]]]
 """Messages of a room above a `seq`, at most so many."""
 
 
 class Transcripts:
-    """Writes what is published; a file that cannot be written is reported once and left.
+    """Writes what is published; a file that cannot be written is reported, left whole, and tried again later.
 
     A message is put into words at once (0.4 us) and written by a thread: one that also did the words took three times
     as long for them, and Python's lock from the loop 700 times a second.
@@ -38,7 +43,9 @@ class Transcripts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._broken: set[str] = set()
+        self._broken: dict[str, float] = {}
+        """Rooms whose files cannot be written, and since when."""
+        self._fetch: dict[str, Fetch] = {}
         self._waiting: dict[str, tuple[list[bytes], list[str]]] = {}
         """By room, lines of JSON and of Markdown."""
         self._bytes = 0
@@ -59,19 +66,30 @@ class Transcripts:
         Where much is missing nobody waits for it: it goes on beside, and what is published meanwhile comes after it.
         Raises `LogUnavailable` where the archive cannot be read.
         """
-        self._held_back[room] = []
-        task = asyncio.get_running_loop().create_task(self._open(room, fetch))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        self._fetch[room] = fetch
+        task = self._begin(room)
         done, _ = await asyncio.wait({task}, timeout=PATIENCE)
         if done:
             task.result()
         else:
             task.add_done_callback(lambda task: self._opened_late(room, task))
 
+    def _begin(self, room: str) -> asyncio.Task[None]:
+        self._held_back[room] = []
+        task = asyncio.get_running_loop().create_task(self._open(room, self._fetch[room]))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return task
+
+    def _try_again(self, room: str) -> None:
+        """Bring the files of a room up that could not be written; what is said meanwhile comes after that."""
+        if time.monotonic() - self._broken[room] >= AGAIN and room in self._fetch:
+            del self._broken[room]
+            self._begin(room).add_done_callback(lambda task: self._opened_late(room, task))
+
     def _opened_late(self, room: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._broken.add(room)
+            self._broken[room] = time.monotonic()
             logger.error("transcript %s cannot be continued, left as it is: %s", self.path(room), error)
 
     async def _open(self, room: str, fetch: Fetch) -> None:
@@ -104,9 +122,11 @@ class Transcripts:
 
     def write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
         """Append messages, in order, each with its JSON, together with what else comes within a moment."""
+        if room in self._broken:
+            self._try_again(room)
         if room in self._held_back:
             self._held_back[room].extend(messages)
-        else:
+        elif room not in self._broken:
             self._write(room, messages)
 
     def _write(self, room: str, messages: Sequence[tuple[Message, bytes]]) -> None:
@@ -158,14 +178,20 @@ class Transcripts:
     def _append(self, room: str, lines: list[bytes], texts: list[str]) -> None:
         if room in self._broken:
             return
+        path = self.path(room)
+        sizes: dict[Path, int] = {}
         try:
-            with self.path(room).open("ab") as file:
-                file.write(b"\n".join(lines) + b"\n")
-            with self.path(room).with_suffix(".md").open("ab") as file:
-                file.write("".join(texts).encode())
+            for each, body in (path, b"\n".join(lines) + b"\n"), (path.with_suffix(".md"), "".join(texts).encode()):
+                with each.open("ab") as file:
+                    sizes[each] = file.tell()
+                    file.write(body)
         except OSError as error:
-            self._broken.add(room)
-            logger.error("transcript %s cannot be written, left as it is: %s", self.path(room), error)
+            for each, size in sizes.items():  # both end with the same message, so both can go on from there
+                with contextlib.suppress(OSError):
+                    os.truncate(each, size)
+            self._broken[room] = time.monotonic()
+            told = "what it lacks is added once it can be"
+            logger.error("transcript %s cannot be written, %s: %s", path, told, error)
 
     def _replace(self, room: str, message: Message) -> None:
         try:
