@@ -149,14 +149,26 @@ class PlainFront:
         """Do the lines of this seat; a script's one after the other."""
         if self._script:
             await self._seated(seat)
+        asked = ""
         async for line in self._typed(seat):
             if self._script:
                 await self._wait_for(seat, line)
             else:
-                self._pending.add(task := asyncio.create_task(self._enter(seat, line)))
-                task.add_done_callback(self._pending.discard)
+                asked = self._take(seat, line, asked)
             if seat.leaving.is_set():
                 break
+
+    def _take(self, seat: Seat, line: str, asked: str) -> str:
+        """Begin what was typed, or what it says yes to; gives back what is asked about now."""
+        if asked and line.strip().lower() not in ("y", "yes"):
+            self.show(Line("not done", "notice"))
+            return ""
+        if not asked and (question := seat.question(line)) is not None:
+            self.show(Line(f"{question} [y/N]", "warning"))
+            return line
+        self._pending.add(task := asyncio.create_task(self._enter(seat, asked or line)))
+        task.add_done_callback(self._pending.discard)
+        return ""
 
     async def _seated(self, seat: Seat) -> None:
         try:

@@ -134,6 +134,22 @@ async def test_the_plain_console_on_a_terminal_wraps_and_leaves_it_in_order() ->
             await pane.shows("exit=0")
 
 
+async def test_the_plain_console_on_a_terminal_asks_before_what_cannot_be_taken_back() -> None:
+    async with fake_hub() as hub:
+        with Pane(["moderator.py", "--server", hub.url, "--console", "plain"]) as pane:
+            member = await admit(hub)
+            await pane.shows("you are")
+            for name, answer in (("Zen", "n"), ("Tink", "y")):
+                pane.type(f"/kick {name}")
+                pane.keys("Enter")
+                await pane.shows(f"/kick {name}: remove one from the room? [y/N]")
+                pane.type(answer)
+                pane.keys("Enter")
+                if answer == "n":
+                    await pane.shows("not done")
+            assert (await answered(member, Command)).text == "/kick Tink"
+
+
 async def test_one_key_pauses_without_touching_the_typed_line() -> None:
     async with seated() as (pane, member, _):
         pane.type("half a thought")
