@@ -59,9 +59,6 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY: Final = 20_000
 """Entries between two snapshots: a restart replays no more than so many."""
 
-_PROPOSED: Final = (Elapsed, HubLost)
-"""What a hub proposes and wants to know settled."""
-
 
 class Refused(Exception):
     """A seat was refused."""
@@ -218,7 +215,7 @@ class RoomHost:
                     self._note(entry, *[effect.frame for effect in effects if isinstance(effect, Reply)])
             except Exception:  # a mistake of ours must not cost the room what comes after it
                 logger.exception("room %s: entry %s at %d was not carried out", self.state.name, entry.id, position)
-            if isinstance(entry.frame, _PROPOSED):
+            if isinstance(entry.frame, (Elapsed, HubLost)):
                 self._settle(entry.frame)
         self._ahead = max(self._ahead, self.state.now - self._clock())
         if self._floor_changed:
