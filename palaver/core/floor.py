@@ -4,6 +4,7 @@ The fence is the turn: a message is heard only under the number of an open grant
 policy, a spent budget) bumps the epoch and revokes in the same step, so nothing said under the old state gets in.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from palaver.core.effects import FLOOR_CHANGED, Announce, Effect, Entrust, Reply, Silence
@@ -12,7 +13,7 @@ from palaver.core.notices import notice
 from palaver.core.policies import NOBODY, POLICIES, Decision, Policy, models_left
 from palaver.core.protocol import Grant as GrantFrame
 from palaver.core.protocol import Revoke
-from palaver.core.situation import Situation, can_speak, who_owe
+from palaver.core.situation import Candidate, Situation, can_speak, who_owe
 from palaver.core.state import Floor, Grant, Record, RoomState
 
 KEPT_DECISIONS: Final = 256
@@ -38,7 +39,7 @@ def decide(state: RoomState, out: list[Effect]) -> None:
         owing = who_owe(state)
         if not owing and policy.owing_only and not floor.hands and floor.reserved_turns <= 0:
             return  # as after most entries
-        now = Situation(state, {**policy.defaults, **floor.params} if floor.params else policy.defaults, owing)
+        now = situation(state, owing)
         asked = kept_or_asked(state, now) if floor.hands or floor.reserved_turns > 0 else None
         decision = policy.decide(now) if asked is None else asked
         given = False
@@ -51,9 +52,10 @@ def decide(state: RoomState, out: list[Effect]) -> None:
             return
 
 
-def situation(state: RoomState) -> Situation:
-    """What the policy in force gets to see now."""
-    return Situation(state, {**policy_of(state).defaults, **state.floor.params}, who_owe(state))
+def situation(state: RoomState, owing: Sequence[Candidate] | None = None) -> Situation:
+    """What the policy in force gets to see now; who owes an answer is found out where it is not given."""
+    defaults, params = policy_of(state).defaults, state.floor.params
+    return Situation(state, {**defaults, **params} if params else defaults, who_owe(state) if owing is None else owing)
 
 
 def kept_or_asked(state: RoomState, now: Situation) -> Decision | None:

@@ -55,7 +55,7 @@ def floor_view(state: RoomState) -> FloorView:
         epoch=now.epoch,
         paused=now.paused,
         policy=now.policy,
-        params={**floor.policy_of(state).defaults, **now.params},
+        params=situation.params,
         holders=tuple(
             Holder(name=given.name, turn=given.turn, since=timestamp(given.since), reason=given.reason)
             for given in now.grants.values()
