@@ -21,7 +21,8 @@ from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Message
 from palaver.core.protocol import Say
 from palaver.core.transcript import from_lines
-from palaver.hub.reading import FILE, LogFile
+from palaver.hub.reading import LogFile
+from palaver.hub.sqlite_file import FILE
 from palaver.replay.forking import said_in
 
 PLACES_HELP: Final = "a hub's data directory (DIR, or DIR:ROOM), a log that hubs share (nats://host:port)"

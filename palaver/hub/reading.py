@@ -4,17 +4,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from palaver.core.entry import Entry, decode_entry
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
-from palaver.hub.sqlite_file import lines_after
-
-FILE: Final = "palaver.sqlite3"
-"""The log's name in a data directory."""
+from palaver.hub.sqlite_file import FILE, lines_after
 
 T = TypeVar("T")
 

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS messages (
 CREATE TABLE IF NOT EXISTS snapshots (room INTEGER PRIMARY KEY, state BLOB NOT NULL);
 """
 
+FILE: Final = "palaver.sqlite3"
+"""The log's name in a data directory."""
 CHECKPOINT: Final = 8 * 2**20
 """Bytes that the write-ahead log grows between two times that it is moved into the file: small and often, since moving
 256 MiB at once took 158 ms."""
@@ -94,7 +96,7 @@ class SqliteFile:
     """`folder/palaver.sqlite3` (`None`: in memory). One at a time may use it; raises `sqlite3.Error` when opened."""
 
     def __init__(self, folder: Path | None, fsync: Fsync) -> None:
-        path = ":memory:" if folder is None else str(folder / "palaver.sqlite3")
+        path = ":memory:" if folder is None else str(folder / FILE)
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute(f"PRAGMA synchronous={'FULL' if fsync == 'always' else 'NORMAL'}")

@@ -27,7 +27,7 @@ from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
 from palaver.hub.blocks import Lines
 from palaver.hub.log import Listener
-from palaver.hub.sqlite_file import RESTART, Fsync, Job, Outcome, SqliteFile, lines_after
+from palaver.hub.sqlite_file import FILE, RESTART, Fsync, Job, Outcome, SqliteFile, lines_after
 from palaver.hub.sqlite_writer import Syncer, Writer
 
 logger = logging.getLogger(__name__)
@@ -305,7 +305,7 @@ class SqliteLog:
         """What is wrong, and for a damaged file what to do."""
         if isinstance(error, sqlite3.OperationalError) or self._folder is None:
             return str(error)
-        file = self._folder / "palaver.sqlite3"
+        file = self._folder / FILE
         if self._copied:
             mend = f"delete {self._folder}: all of it is made again from the log that the hubs share"
         elif "block of messages" in str(error):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from palaver.hub.sqlite_file import CHECKPOINT, RESTART, Job, Outcome, SqliteFile, move_wal
+from palaver.hub.sqlite_file import CHECKPOINT, FILE, RESTART, Job, Outcome, SqliteFile, move_wal
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Syncer:
     """
 
     def __init__(self, folder: Path, file: SqliteFile, restart: Callable[[], None]) -> None:
-        self._path, self._file, self._restart = folder / "palaver.sqlite3", file, restart
+        self._path, self._file, self._restart = folder / FILE, file, restart
         self._database: sqlite3.Connection | None = None
         self._moved = 0
         self._dirty = threading.Event()
