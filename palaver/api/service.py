@@ -127,8 +127,6 @@ class Service:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            unfinished = await self.store.open(self._clock())
-            stack.push_async_callback(self.store.close)
             self._make_hub()
             at = self.settings.hub
             server = await stack.enter_async_context(
@@ -139,6 +137,8 @@ class Service:
             if at.tls is not None:  # the certificate bears a name, and its own members call it by none
                 inner = one_more_door(self.hub, self.auth, host="127.0.0.1", port=0)
                 own_url = f"ws://127.0.0.1:{_port_of(await stack.enter_async_context(inner))}"
+            unfinished = await self.store.open(self._clock())  # the hub holds the folder now: nobody else works in it
+            stack.push_async_callback(self.store.close)
             self.shelf.open()
             stack.push_async_callback(self.shelf.close)
             self.conversations = Conversations(

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from palaver.api.store import ATTEMPTS, Record, Store
+from palaver.core.errors import LogUnavailable
 from palaver.models.scripted import ScriptedModel
 from tests.api.talks import Server, entry, serving, talker
 from tests.hubs import joined
@@ -223,3 +224,16 @@ async def _listen(client: httpx2.AsyncClient, ident: str, most: int | None) -> l
             if len(said) == most:
                 break
     return said
+
+
+async def test_a_second_server_on_the_same_folder_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    """Whatever starts it again and again: what runs in the first is not counted as cut off, and comes to its end."""
+    async with serving({"slow": entry(slow)}, folder=tmp_path) as server:
+        ident = await server.begin(agent_configs=[{"name": "Alice"}], max_turns=1000)
+        await spoken(server, ident, 1)
+        for _ in range(ATTEMPTS + 1):
+            with pytest.raises(LogUnavailable, match="another hub uses"):
+                async with serving({"slow": entry(slow)}, folder=tmp_path):
+                    pass
+        assert (await server.client.get(f"/conversations/{ident}")).json()["status"] == "running"
+        await server.client.delete(f"/conversations/{ident}")
