@@ -47,19 +47,23 @@ class Access:
 
         `room` is the conversation that it is about, `None` for all of them.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else ""
         try:
-            rights = self._auth.rights_of(given or None)
-            if deed not in deeds_of(rights):
-                raise Denied("role", f"the token is wrong{_FOR[deed]}")
-            if room is not None:
-                rights.check_room(room)
-            elif rights.rooms is not None:
-                raise Denied("room", "this token is for some rooms, and this is about all of them: get one for all")
+            return self.rights_for(authorization, deed, room)
         except Denied as denied:
             self._denied(denied.why, client)
             raise Unauthorized(f"{_told(denied)}: send the header 'Authorization: Bearer TOKEN'") from denied
+
+    def rights_for(self, authorization: str | None, deed: Deed, room: str | None) -> Rights:
+        """As `admit`, telling nobody; raises `Denied`."""
+        scheme, _, token = (authorization or "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else ""
+        rights = self._auth.rights_of(given or None)
+        if deed not in deeds_of(rights):
+            raise Denied("role", f"the token is wrong{_FOR[deed]}")
+        if room is not None:
+            rights.check_room(room)
+        elif rights.rooms is not None:
+            raise Denied("room", "this token is for some rooms, and this is about all of them: get one for all")
         return rights
 
 

@@ -8,7 +8,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 
 from palaver import __version__
 from palaver.api.access import Access, RateLimit
-from palaver.api.door import Door, explain_refusals
+from palaver.api.door import BodyLimit, Door, explain_refusals
 from palaver.api.routes import about, conversations, listening
 from palaver.api.service import Service
 from palaver.api.shapes import Problem
@@ -31,6 +31,7 @@ def create_app(
         description="Conversations between models, simulated users and people, each a room on a websocket hub.",
         dependencies=[Depends(door.entered)],
         responses={
+            413: {"model": Problem, "description": "A body of more than 4 MiB."},
             429: {"model": Problem, "description": "More requests than the rate limit allows."},
             503: {
                 "model": Problem,
@@ -42,6 +43,7 @@ def create_app(
     app.include_router(about.routes(service, door, metrics=metrics))
     app.include_router(conversations.routes(service, door))
     app.include_router(listening.routes(service, door))
+    app.add_middleware(BodyLimit)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     if cors_origins:
         app.add_middleware(
