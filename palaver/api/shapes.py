@@ -1,5 +1,6 @@
 """What the HTTP API takes and gives, as pydantic models: the OpenAPI document is made from these."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -37,7 +38,22 @@ Number = Annotated[int, BeforeValidator(_number)]
 Truth = Annotated[bool, Field(strict=True)]
 
 
-Words = Annotated[str, Field(max_length=20_000)]
+MOST_WORDS: Final = 20_000
+Words = Annotated[str, Field(max_length=MOST_WORDS)]
+
+
+def _profile(fields: dict[str, Any]) -> dict[str, Any]:
+    """No longer, as JSON, than a profile in words may be."""
+    try:
+        length = len(json.dumps(fields, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:
+        raise ValueError(f"holds what JSON in UTF-8 cannot say: {error}") from error
+    if length > MOST_WORDS:
+        raise ValueError(f"has {length} bytes as JSON; {MOST_WORDS} are the most")
+    return fields
+
+
+Profile = Words | Annotated[dict[str, Any], AfterValidator(_profile)]
 
 
 class AgentRequest(_Strict):
@@ -49,7 +65,7 @@ class AgentRequest(_Strict):
     """Id of one of the server's models; without it the conversation's."""
     goal: Words = ""
     secret: Words = ""
-    profile: Words | dict[str, Any] = ""
+    profile: Profile = ""
     speaking_id: Annotated[Number, Field(ge=0)] | None = None
 
 

@@ -153,6 +153,9 @@ class Link:
     # --- its life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        if (size := len(encode(self.join))) > MAX_FRAME:
+            told = f"joining would take {size} bytes, and a hub takes {MAX_FRAME}"
+            raise ProtocolError(f"the personality of {self.name} is too long: {told}")
         self._runner = asyncio.create_task(self._run(), name=f"link of {self.name}")
         return self
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from palaver.core.errors import ConfigError, ProtocolError
+from palaver.core.lookalikes import skeleton
 from palaver.core.message import key_of
 from palaver.core.names import tidy_name
+from palaver.evaluation.plugin import ENVIRONMENT
 from palaver.scenes.actions import TYPES, ActionType
 
 RELATIONSHIPS: Final = ("stranger", "know by name", "acquaintance", "friend", "romantic relationship", "family member")
@@ -78,9 +80,11 @@ class Scene:
         for agent in self.agents:
             if _tidy(agent.name) != agent.name:
                 raise ConfigError(f"agent {agent.name!r} must be written {_tidy(agent.name)!r}")
-        keys = [key_of(agent.name) for agent in self.agents]
-        if not keys or len(set(keys)) < len(keys):
-            raise ConfigError(f"agents need names of their own: {', '.join(keys) or 'there are none'}")
+        names = [agent.name for agent in self.agents]
+        if not names or len(set(map(skeleton, names))) < len(names):
+            raise ConfigError(f"agents need names that nobody confuses: {', '.join(names) or 'there are none'}")
+        if key_of(ENVIRONMENT) in map(key_of, names):
+            raise ConfigError(f"no agent can be called {ENVIRONMENT}: evaluators know the surroundings by that name")
         if self.order not in ORDERS:
             raise ConfigError(f"action order {self.order!r} is unknown; known: {', '.join(ORDERS)}")
         if self.max_turns < 1:

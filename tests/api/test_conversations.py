@@ -1,6 +1,7 @@
 """Conversations over HTTP, against a hub and participants that are real."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,18 @@ async def test_an_unknown_conversation_is_404_everywhere() -> None:
         {"agent_configs": [{"name": "A"}], "action_order": "loudest"},
         {"agent_configs": [{"name": "A", "temperatur": 1}]},
         {"agent_configs": [{"name": "A", "type": "robot"}]},
+        {"agent_configs": [{"name": "A", "profile": {"public_info": "long " * 4_001}}]},
+        {"agent_configs": [{"name": "A", "profile": {"age": 1e999}}]},
     ],
 )
 async def test_a_body_that_does_not_fit_is_422(body: dict[str, Any]) -> None:
     """A4.5"""
     async with serving() as server:
-        assert (await server.client.post("/conversations", json=body)).status_code == 422
+        content = json.dumps(body)
+        answer = await server.client.post(
+            "/conversations", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 422
 
 
 async def test_an_order_that_names_no_agent_is_400() -> None:

@@ -146,6 +146,12 @@ async def test_a_message_that_no_hub_takes_is_refused_before_it_is_sent() -> Non
             await link.say("x", meta={"long": "y" * 300_000})
 
 
+async def test_a_personality_that_no_hub_takes_is_told_before_it_connects() -> None:
+    async with fake_hub() as hub:
+        with pytest.raises(ProtocolError, match="personality of Ada is too long: joining would take 3"):
+            await link_to(hub, settings={"persona": "long " * 60_000}).__aenter__()
+
+
 @pytest.mark.parametrize(
     ("code", "error", "text"),
     [

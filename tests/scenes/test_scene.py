@@ -88,7 +88,9 @@ def test_orders_are_floor_policies() -> None:
     ("wrong", "problem"),
     [
         ({"agents": []}, "there are none"),
-        ({"agents": [Agent("Ada"), Agent("ADA")]}, "names of their own"),
+        ({"agents": [Agent("Ada"), Agent("ADA")]}, "nobody confuses: Ada, ADA"),
+        ({"agents": [Agent("Bob"), Agent("\u0412\u043e\u0412")]}, "nobody confuses: Bob"),
+        ({"agents": [Agent("Ada"), Agent("environment")]}, "no agent can be called Environment"),
         ({"agents": [Agent("Ada  B")]}, "'Ada B'"),
         ({"agents": [Agent("system")]}, "reserved"),
         ({"order": "alphabetical"}, "'alphabetical' is unknown; known: simultaneous"),
