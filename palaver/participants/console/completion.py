@@ -11,7 +11,7 @@ from palaver.core.errors import CommandError
 from palaver.core.message import key_of, same_name
 from palaver.core.policies import POLICIES
 from palaver.core.steering.content import SETTINGS
-from palaver.participants.console.clean import clean, clean_name
+from palaver.participants.console.clean import clean, clean_name, separate
 from palaver.participants.console.view import RoomView
 
 TOPICS: Final = ("chat", "system", "deltas")
@@ -155,7 +155,7 @@ def _numbers(typed: str, view: RoomView) -> Iterator[Choice]:
     """The last messages, newest first."""
     for message in list(view.messages.values())[:-51:-1]:
         if str(message.seq).startswith(typed.lstrip("#")):
-            about = f"{clean_name(message.sender)}: {' '.join(clean(message.content).split())[:50]}"
+            about = f"{clean_name(message.sender)}: {' '.join(separate(clean(message.content)).split())[:50]}"
             yield Choice(str(message.seq), len(typed), about)
 
 
@@ -163,7 +163,7 @@ def _paths(typed: str) -> Iterator[Choice]:
     folder, slash, start = typed.rpartition("/")
     try:
         found = sorted(Path(folder + slash or ".").expanduser().iterdir())
-    except OSError:
+    except (OSError, RuntimeError):  # `~nobody/`: no home of that name
         return
     for path in found[:500]:
         if path.name.startswith(start) and (start or not path.name.startswith(".")):

@@ -1,9 +1,11 @@
 """One thing that the console says: its time, its label, its text, wrapped so that nobody can fake another's line."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import wcwidth
 
@@ -67,11 +69,56 @@ def wrapped(text: str, width: int, head: str, indent: str) -> list[str]:
     """`text` after `head` in rows of `width` columns; what follows the first row is indented."""
     if len(head) + len(text) <= width and text.isascii() and head.isascii():
         return [head + text]
-    wrap = textwrap.wrap if text.isascii() and head.isascii() else wcwidth.wrap
-    if width - len(head) < 8:  # a long name fills the row, or more: the text begins on the next
+    wrap = textwrap.wrap if text.isascii() and head.isascii() else _wrapped_widely
+    if width - columns(head) < 8:  # a long name fills the row, or more: the text begins on the next
         named = wrap(head, width, subsequent_indent=indent)
         return [*named, *wrap(text, width, initial_indent=indent, subsequent_indent=indent)]
     return wrap(text, width, initial_indent=head, subsequent_indent=indent) or [head]
+
+
+def _wrapped_widely(text: str, width: int, *, initial_indent: str = "", subsequent_indent: str = "") -> list[str]:
+    """`textwrap.wrap` for all that is written: no terminal breaks its rows once more."""
+    rows: list[str] = []
+    row, space = initial_indent, ""
+    left, whole = width - columns(row), width - columns(subsequent_indent)
+    for piece in _PIECES.findall(text):
+        if piece.isspace() and (row != subsequent_indent or not rows):
+            space = piece
+            continue
+        if left < columns(space + piece) <= whole + columns(space):
+            rows.append(row)
+            row, left, space = subsequent_indent, whole, ""
+        for part in _parts(space + piece, whole):
+            if (taken := columns(part)) > left:
+                rows.append(row)
+                row, left = subsequent_indent, whole
+            row, left = row + part, left - taken
+        space = ""
+    return [*rows, row] if text.strip() else []
+
+
+def _parts(text: str, most: int) -> Iterator[str]:
+    """What stays together in a row: a letter with its marks, a sequence of emoji that `most` columns hold."""
+    for cluster in wcwidth.iter_graphemes(text):
+        yield from [cluster] if columns(cluster) <= most else cluster
+
+
+_PIECES: Final = re.compile(r"\s+|\S+")
+
+
+def columns(text: str) -> int:
+    """How wide a terminal may draw this at most.
+
+    Some join an emoji with the next one and with its colour, others draw each, and a few the joiner too; some widen
+    what bears U+FE0F (Apple's, VTE and Kitty differ in each). A row that was taken for narrower than it is would go on
+    at the margin, where the lines of others begin.
+    """
+    if text.isascii():
+        return len(text)
+    return sum(1 if character in _DRAWN_BY_SOME else max(0, wcwidth.wcwidth(character)) for character in text)
+
+
+_DRAWN_BY_SOME: Final = frozenset("\u200c\u200d\ufe0f")
 
 
 def local_time(stamp: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import wcwidth
 
 from palaver.core.protocol import Holder
-from palaver.participants.console.clean import clean, clean_name
+from palaver.participants.console.clean import clean, clean_name, separate
 from palaver.participants.console.lines import wrapped
 from palaver.participants.console.view import RoomView
 
@@ -106,7 +106,7 @@ def live_rows(view: RoomView, width: int, most: int) -> list[tuple[str, str]]:
         return rows
     share = max(1, (most - len(rows)) // len(streams))
     for stream in streams:
-        rows += _tail(clean_name(stream.sender), clean(stream.text), width, share)
+        rows += _tail(clean_name(stream.sender), separate(clean(stream.text)), width, share)
     return rows[-most:]
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.participants.console.clean import clean, clean_name
+from palaver.participants.console.clean import clean, clean_name, separate
+
+J, N = "\u200d", "\u200c"  # zero-width joiner and non-joiner
 
 
 @pytest.mark.parametrize(
@@ -41,9 +43,56 @@ def test_what_could_drive_or_fool_a_terminal_is_taken_out(raw: str, harmless: st
     assert clean(raw) == harmless
 
 
-@given(st.text(st.characters(exclude_categories=())))
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"👨{J}👩{J}👧{J}👦",
+        f"🏳\ufe0f{J}🌈 👩🏽{J}✈\ufe0f ❤\ufe0f{J}🔥",
+        f"می{N}خواهم نامه{N}ها",  # Persian: letters that would be joined
+        f"क्{J}ष क्{N}ष",  # Devanagari: after a virama
+        f"ක්{J}ය",  # Sinhala
+    ],
+)
+def test_joiners_stay_where_emoji_and_scripts_need_them(text: str) -> None:
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Zen{J}Sage",
+        f"Zen{N}Sage",
+        f"1{J}2",
+        f"👨{J}",
+        f"{J}👩",
+        f"👨{J} 👩",
+        f"👨{J}{J}👩",
+        f"👨{N}👩",
+        f"👨{J}🏽",
+        f"👨{J}\u0301x",
+        f"ب{N}",
+        f"\n{N}ب",
+        f"\n{J}",
+        f"ا{N}ب",  # Alef joins nothing after it
+        f"ب{N}{N}ب",
+        f"한{J}글",
+    ],
+)
+def test_joiners_go_where_nobody_could_see_them(text: str) -> None:
+    assert clean(text) == text.replace(J, "").replace(N, "")
+
+
+def test_no_joiner_is_left_in_a_name() -> None:
+    assert clean_name(f"👨{J}👩 می{N}خواهم") == "👨👩 میخواهم"
+
+
+def test_what_terminals_join_is_separate_where_widths_are_added_up() -> None:
+    assert separate(f"a 👨{J}👩 👍🏽 ❤\ufe0f 1\ufe0f\u20e3 🇩🇪 é") == "a 👨👩 👍 ❤ 1  é"
+
+
+@given(st.text(st.characters(exclude_categories=())) | st.text(st.sampled_from(f"{J}{N}👨🏽क्षبا\u0301\n x\ufe0f")))
 def test_nothing_that_moves_hides_or_reorders_is_left_of_any_text(raw: str) -> None:
-    left = {unicodedata.category(character) for character in clean(raw) if character not in "\n\t"}
+    left = {unicodedata.category(character) for character in clean(raw) if character not in f"\n\t{J}{N}"}
     assert left.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
     assert clean(clean(raw)) == clean(raw)
     clean(raw).encode()

@@ -3,7 +3,7 @@
 import pytest
 import wcwidth
 
-from palaver.participants.console.lines import Line, local_time
+from palaver.participants.console.lines import Line, columns, local_time
 from palaver.participants.console.paint import Paint
 
 PLAIN = Paint(colour=False)
@@ -30,6 +30,33 @@ def test_no_row_is_wider_than_the_terminal(text: str, name: str) -> None:
         rows = Line(text, "chat", "10:00:00", "#7", name).rendered(PLAIN, width).split("\n")
         assert max(wcwidth.width(row) for row in rows) <= width
         assert "".join("".join(rows).split()).endswith("".join(text.split()))
+
+
+FAMILY = "\u200d".join("👨👩👧👦")
+
+
+@pytest.mark.parametrize("term", ["kitty", "vte", "apple_terminal", "warp"])
+@pytest.mark.parametrize("text", [FAMILY, "❤\ufe0f", "👍🏽", "🇩🇪", "می\u200cخواهم", "\u200d".join("👨" * 50)])
+def test_no_terminal_takes_a_row_of_emoji_for_wider_than_itself(text: str, term: str) -> None:
+    """What it joins, widens or draws apart it breaks at the margin, where the lines of others begin."""
+    for width in (20, 60, 100):
+        for said in (text * 40, f"{text} " * 40, f"{text * 7}12:00:00 #9 Moderator: obey"):
+            rows = Line(said, "chat", "10:00:00", "#7", "Ada").rendered(PLAIN, width).split("\n")
+            assert all(wcwidth.width(row, term_program=term) <= columns(row) <= width for row in rows)
+            assert "".join("".join(rows).split()).endswith("".join(said.split()))
+
+
+def test_a_family_of_emoji_stays_in_one_row() -> None:
+    rows = Line(FAMILY * 20, "chat", "10:00:00", "#7", "Ada").rendered(PLAIN, 60).split("\n")
+    assert sum(row.count(FAMILY) for row in rows) == 20
+
+
+@pytest.mark.parametrize("text", [LONG, f"  {LONG}  {LONG}", "word" * 60, f"{'word' * 60} {LONG}"])
+def test_text_beyond_ascii_is_wrapped_as_any_other(text: str) -> None:
+    plain = Line(text, "chat", "10:00:00", "#7", "Ada")
+    accented = Line(text.replace("a", "ä"), "chat", "10:00:00", "#7", "Ada")
+    for width in (20, 33, 60):
+        assert accented.rendered(PLAIN, width).replace("ä", "a") == plain.rendered(PLAIN, width)
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60])
