@@ -9,6 +9,7 @@ import yaml
 
 from palaver.core.commands import spec_of, take_name
 from palaver.core.errors import CommandError
+from palaver.core.protocol import MAX_FRAME
 
 
 def with_files(line: str, names: list[str]) -> str:
@@ -47,11 +48,14 @@ def _expanded(verb: str, word: str) -> str:
 
 def _read(file: str) -> str:
     try:
-        text = Path(file).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeError) as error:
+        with Path(file).expanduser().open(encoding="utf-8") as opened:
+            text = opened.read(MAX_FRAME + 1).strip()
+    except (OSError, ValueError, RuntimeError) as error:
         raise CommandError(f"file {file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not text:
         raise CommandError(f"file {file!r} is empty")
+    if len(text) > MAX_FRAME:
+        raise CommandError(f"file {file!r} is too large: a command has {MAX_FRAME} bytes at most")
     return text
 
 

@@ -82,7 +82,7 @@ async def _clear(seat: "Seat", rest: str) -> None:
 
 
 async def _history(seat: "Seat", rest: str) -> None:
-    count = int(rest) if rest.isdigit() else 20 if not rest else 0
+    count = int(rest) if rest.isdecimal() and len(rest) < 10 else 20 if not rest else 0
     if count < 1:
         raise CommandError(f"{rest!r} is no number of messages; usage: {COMMANDS['history'].usage}")
     _list(seat, list(seat.view.messages.values())[-count:], "nothing has been said yet")
@@ -92,7 +92,7 @@ async def _lastlog(seat: "Seat", rest: str) -> None:
     pattern = _argument(seat, "lastlog", rest)
     try:
         wanted = re.compile(pattern, re.IGNORECASE)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):  # no pattern, or not one that can be carried out
         wanted = re.compile(re.escape(pattern), re.IGNORECASE)
     found = [one for one in seat.view.messages.values() if wanted.search(f"{one.sender}: {one.content}")]
     _list(seat, found[-_FOUND:], f"nothing said here matches {pattern!r}")
@@ -112,8 +112,8 @@ async def _save(seat: "Seat", rest: str) -> None:
     messages = list(seat.view.messages.values())
     try:
         await asyncio.to_thread(write_transcript, Path(path), messages, seat.view.room)
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CommandError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     first = f", from #{messages[0].seq} on" if messages and messages[0].seq > 1 else ""
     seat.tell(f"{len(messages)} messages{first} saved in {path}")
 

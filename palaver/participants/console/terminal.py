@@ -157,9 +157,8 @@ class TerminalFront:
         """Begin with an empty screen; the terminal's own scrollback stays."""
         self._lines.clear()
         self._unwritten.clear()
-        if self._prompt.app.is_running:
-            self._prompt.app.renderer.clear()
-            self.refresh()
+        self._prompt.app.renderer.clear()  # also between two prompts, where a typed /clear is carried out
+        self.refresh()
 
     async def drained(self) -> None:
         """A terminal takes what it gets; give the keyboard its turn."""

@@ -94,3 +94,4 @@ def test_files_are_offered_where_a_file_is_named(view: RoomView, tmp_path: Path)
         assert offered(f"{head}{tmp_path}/s", view) == [f"{head}{tmp_path}/sage.txt", f"{head}{tmp_path}/scenes/"]
         assert len(offered(f"{head}{tmp_path}/", view)) == 2
     assert offered("/save /no/such/folder/x", view) == []
+    assert offered("/save ~nobody-of-this-name/x", view) == []

@@ -335,6 +335,32 @@ async def test_lastlog_finds_patterns_and_takes_broken_ones_literally() -> None:
     assert "nothing said here matches" in at.screen.texts[-1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/history ²",
+        f"/history {'9' * 5000}",
+        "/save ~nobody-of-this-name/talk.md",
+        "/save talk\0.md",
+        "/set zen persona=~nobody-of-this-name/sage.txt",
+        "/set zen persona=/dev/zero",
+        "/policy debate file=~nobody-of-this-name/debate.yaml",
+    ],
+)
+async def test_what_cannot_be_done_here_is_said_in_one_line(line: str) -> None:
+    at = At()
+    assert not await at.seat.enter(line)
+    assert at.refusals
+    assert "\n" not in at.refusals
+
+
+async def test_what_is_no_pattern_is_searched_for_as_it_stands() -> None:
+    at = At()
+    for pattern in ("a{99999999999}", "(" * 3000 + ")" * 3000):
+        assert await at.seat.enter(f"/lastlog {pattern}")
+        assert "nothing said here matches" in at.screen.texts[-1]
+
+
 @pytest.mark.parametrize("verb", ["save", "export"])
 async def test_a_transcript_is_saved_as_json_lines_or_markdown(verb: str, tmp_path: Path) -> None:
     at = At()

@@ -113,6 +113,18 @@ async def test_tab_completes_commands_and_names_and_up_repeats() -> None:
         await pane.until(lambda screen: typed(screen) == '/mute "Zen Sage"')
 
 
+async def test_clear_leaves_an_empty_screen_to_what_comes() -> None:
+    async with seated() as (pane, member, _):
+        await member.send(message(1, "TinkerBot", "something long ago"))
+        await pane.shows("something long ago")
+        pane.type("/clear")
+        pane.keys("Enter")
+        await pane.until(lambda screen: screen.startswith(">\n") and "connected" in screen)
+        await member.send(message(2, "TinkerBot", "something new"))
+        screen = await pane.shows("something new", "connected")
+        assert screen.startswith("00:00:00 #2 TinkerBot: something new\n>")
+
+
 async def test_a_pane_of_six_rows_still_completes() -> None:
     async with seated(columns=60, rows=6) as (pane, _, _):
         pane.type("/mute ")
