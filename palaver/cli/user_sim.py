@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take part until the turns are done, an end signal is written or a signal comes; exit code 0 then."""
+    """Take part until the turns are done, an end signal is written or a signal comes; exit code 0 then.
+
+    One whose model fails again and again leaves with 1.
+    """
     flags = parser().parse_args(argv)
     return run_async(until_stopped(_run(flags)))
 

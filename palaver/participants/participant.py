@@ -103,6 +103,9 @@ class Participant:
     def took_turn(self, response: LLMResponse, answer: Answer | None) -> None:
         """Called after each turn that a model answered; `answer` is None where it passed."""
 
+    def failed(self, reason: str) -> None:
+        """Called after each turn in which there was no answer because something went wrong."""
+
     def stilled(self, why: str) -> None:
         """Called when nobody is to speak from now on, and when they are again: told where no moderator may watch."""
         logger.warning("room %s: %s", self.link.join.room, why)
@@ -311,9 +314,10 @@ class Participant:
     def _pass(self, turn: Turn, reason: str, *, failed: bool = False, meta: dict[str, Any] | None = None) -> None:
         logger.log(logging.ERROR if failed else logging.INFO, "%s passes: %s", self.link.name, reason)
         turn.span.tell({"palaver.passed": reason})
+        self.link.send(Pass(turn=turn.grant.turn, reason=reason[:2000], failed=failed, meta=meta))
         if failed:
             turn.span.fail(reason)
-        self.link.send(Pass(turn=turn.grant.turn, reason=reason[:2000], failed=failed, meta=meta))
+            self.failed(reason)
 
     def _stopped(self, turn: Turn, *, tokens: int, content: str = "") -> None:
         """Generation has stopped: say how long that took since the floor was taken."""

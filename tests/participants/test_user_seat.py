@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from palaver.core.errors import ModelError
 from palaver.core.protocol import Ack, Cancelled, FloorRequest, Join, Leave, Pass, Revoke, Say, Seat
 from palaver.models.scripted import ScriptedModel
+from palaver.participants import user_seat
 from palaver.participants.link import Link
 from palaver.participants.settings import Settings
 from palaver.participants.user_seat import UserSeat
@@ -169,13 +171,25 @@ async def test_the_end_of_the_conversation_is_its_end() -> None:
         await asking
 
 
-async def test_a_user_whose_model_fails_says_why() -> None:
+async def test_a_user_whose_model_fails_says_why_tries_again_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else speaks: it must raise its hand again by itself."""
+    monkeypatch.setattr(user_seat, "PATIENCE", 0.01)
     async with room_with_bot() as (url, ann, _):
-        asking = asyncio.create_task(user(url, ScriptedModel([RuntimeError("401: bad key")])))
-        told = await ann.until("system", code="model_failed")
-        assert "Uma could not answer: 401: bad key" in told["content"]
-        await ann.command("/end")
-        await asking
+        with pytest.raises(ModelError, match=r"Uma left: its model failed 3 times in a row: 401: bad key"):
+            await user(url, ScriptedModel([RuntimeError("401: bad key")] * 4))
+        left = await ann.until("presence", name="Uma", state="left")
+        assert left["text"] == "its model failed 3 times in a row: 401: bad key"
+        told = [each["content"] for each in ann.seen if each.get("code") == "model_failed"]
+        assert told == ["Uma could not answer: 401: bad key"] * 3
+
+
+async def test_a_user_whose_model_is_back_goes_on_and_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_seat, "PATIENCE", 0.01)
+    down = [RuntimeError("503: busy")] * 2
+    async with room_with_bot() as (url, ann, _):
+        seat = await user(url, ScriptedModel([*down, "hello", *down, "thanks [END]"]))
+        await ann.until("presence", name="Uma", state="left")
+        assert seat.turns == 2 and shape(ann).startswith("UAU")
 
 
 async def test_a_conversation_that_has_ended_before_is_left_at_once_and_models_are_told(
