@@ -290,11 +290,12 @@ class Hub:
             self._cut(session, Close.TOKEN_EXPIRED, "your token has expired: get a new one and join again")
 
     def _cut(self, session: Session, code: Close, reason: str) -> None:
-        """End a connection: slow ones by reset, others are closed by their handler with this code."""
+        """End a connection: slow ones by reset; others are closed with this code, after all that was said to them."""
         logger.info("%s is cut from %s: %s", session.name, session.room, reason)
         if code is Close.SLOW:
             session.cut(code, reason)
         else:
+            self.rooms[session.room].outbox.flush()
             session.end(code, reason)
 
 

@@ -27,7 +27,7 @@ from palaver.hub.hub import Hub
 from palaver.hub.legacy import decode_registration
 from palaver.hub.limits import Gate
 from palaver.hub.pages import Pages, pages
-from palaver.hub.session import DELTA, MESSAGE, NOTICE, Session
+from palaver.hub.session import DELTA, MESSAGE, NOTICE, Session, reset
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ _SPENT: Final = Request("", Headers())
 
 SUBPROTOCOL: Final = Subprotocol("palaver")
 """What a client offers that sends its token beside it, as `palaver.token.TOKEN`: it cannot in its first frame."""
+FAREWELL: Final = 5.0
+"""Seconds that one who is sent away may take to read what was written to it."""
 _TOKEN_IN_SUBPROTOCOL: Final = "palaver.token."
 
 
@@ -218,11 +220,19 @@ class _Turned(Exception):
 
 
 async def _turn_away(connection: ServerConnection, code: Close, reason: str, *, legacy: bool = False) -> None:
-    """Say why, then close with a code that says whether to come back."""
-    with contextlib.suppress(ConnectionClosed):
-        told: System | Error = System(content=reason) if legacy else Error(code=code.name.lower(), reason=reason)
-        await connection.send(encode(told), text=True)
-        await connection.close(code, reason.encode()[:120].decode(errors="ignore"))
+    """Say why, then close with a code that says whether to come back; what was written before goes out first.
+
+    One that does not read has a while for it, then the connection is reset.
+    """
+    told: System | Error = System(content=reason) if legacy else Error(code=code.name.lower(), reason=reason)
+    try:
+        async with asyncio.timeout(FAREWELL):
+            await connection.send(encode(told), text=True)
+            await connection.close(code, reason.encode()[:120].decode(errors="ignore"))
+    except ConnectionClosed:
+        pass
+    except TimeoutError:
+        reset(connection.transport)
 
 
 def _offered_token(connection: ServerConnection) -> str | None:

@@ -160,13 +160,18 @@ class Session:
             self.on_end(code, reason)
 
     def cut(self, code: Close, reason: str) -> None:
-        """Reset the connection: a FIN would wait behind all that the peer has not read, a reset frees it at once."""
+        """Reset the connection."""
         if self.closed is None:
             self.closed = (code, reason)
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        reset(self.transport)
+
+
+def reset(transport: Transport) -> None:
+    """End a connection at once: a FIN would wait behind all that the peer has not read, a reset frees it."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def wire(body: bytes) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import resource
+import select
 import signal
 import socket
 import sqlite3
@@ -23,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from palaver.core.entry import Entry
 from palaver.core.errors import LogUnavailable
 from palaver.core.transcript import from_lines
+from palaver.hub import server
 from palaver.hub.auth import SharedSecret
 from palaver.hub.hub import Hub
 from palaver.hub.server import listening
@@ -205,6 +207,20 @@ def _raw_member(port: int, name: str) -> socket.socket:
     body = json.dumps({"type": "join", "name": name, "role": "observer"}).encode()
     one.sendall(struct.pack("!BB", 0x81, 0x80 | len(body)) + b"\0\0\0\0" + body)
     return one
+
+
+async def test_who_is_sent_away_and_does_not_read_is_reset_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "FAREWELL", 0.1)
+    async with running() as hub, joined(hub.url, "Ann") as ann:
+        one = await asyncio.to_thread(_raw_member, hub.port, "Mute")
+        await ann.until("presence", name="Mute")
+        for _ in range(14):  # more than the kernel takes, less than what makes it slow
+            await ann.say("x" * 50_000)
+        resets = select.poll()
+        resets.register(one, 0)
+        assert (await ann.command("/kick Mute"))["type"] == "ack"
+        with one:
+            assert await asyncio.to_thread(resets.poll, 20_000)
 
 
 @pytest.mark.system

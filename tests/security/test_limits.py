@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from palaver.cli import server
 from palaver.cli.limits import allow_many_connections, limits_of
@@ -245,6 +246,19 @@ async def test_a_flood_ends_with_its_own_connection() -> None:
         left = await bob.until("presence", name="Ann", state="left")
         assert "frames a second" in left["text"]
         assert len(bob.messages()) <= 15
+
+
+async def test_who_floods_is_told_each_refusal_before_the_connection_ends() -> None:
+    """All of it comes at once: the flood is seen before anything of this pass of the event loop has left."""
+    words = [json.dumps({"type": "message", "id": str(number), "content": "spam"}) for number in range(200)]
+    async with paced(refusals=100) as (_, ann, _):
+        frames = [Frame(Opcode.TEXT, word.encode()).serialize(mask=True) for word in words]
+        ann.connection.transport.write(b"".join(frames))
+        with pytest.raises(ConnectionClosed):
+            await ann.until("never")
+        assert ann.connection.close_code == Close.FLOOD
+        kinds = [frame["type"] for frame in ann.seen]
+        assert kinds.count("nack") >= 100 and kinds[-1] == "error"
 
 
 async def _drain(connection: ClientConnection) -> None:
