@@ -105,7 +105,8 @@ class Join(FromMember, frozen=True, kw_only=True, tag="join"):
     about: Annotated[str, msgspec.Meta(max_length=200)] = ""
     """What speaks here, for `/whois`: model, device, backend."""
     settings: dict[str, Any] | None = None
-    """How it speaks (personality, sampling, how much it sees): kept in the hub's log for replays, shown to nobody."""
+    """How it speaks (personality, sampling, how much it sees): kept in the hub's log for replays. Moderators are shown
+    its numbers and its model, nobody the rest."""
 
 
 class Say(FromMember, frozen=True, kw_only=True, tag="message"):

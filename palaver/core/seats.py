@@ -1,6 +1,7 @@
 """Coming and going: who sits in a room, under which name, and what the others are told of it."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from palaver.core import due, floor, notices
 from palaver.core.effects import Admit, Announce, Disconnect, Effect, Hearing, Reply
@@ -11,6 +12,8 @@ from palaver.core.protocol import Close
 from palaver.core.state import FOREVER, Member, Record, RoomState
 
 KEPT_RECORDS: Final = 1000
+_NUMBERS: Final = ("temperature", "delay", "history", "max_tokens")
+"""What a client tells in numbers of how it speaks."""
 CROWD: Final = 200
 """Rooms beyond this size announce only those who can speak, and show so many seats."""
 
@@ -78,6 +81,7 @@ def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> N
     out.append(Admit(entry.session, entry.id))
     if entry.role in AGENTS:
         record = _enrol(state, key, entry)
+        record.started = _speaks(joined.settings or {})
         if record.deafened:
             out.append(Hearing(entry.session, True))
         if record.settings:
@@ -102,6 +106,12 @@ def _enrol(state: RoomState, key: str, entry: Entry) -> Record:
             del records[gone]
     records[key] = Record(name=entry.name, role=entry.role, heard=state.seq)
     return records[key]
+
+
+def _speaks(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a client tells of itself, what `/set` and `/whois` show; no text but the model's name."""
+    numbers = {what: told[what] for what in _NUMBERS if isinstance(told.get(what), int | float)}
+    return numbers | ({"model": told["model"][:200]} if isinstance(told.get("model"), str) else {})
 
 
 def _is_steered(record: Record) -> bool:

@@ -69,7 +69,10 @@ class Record(msgspec.Struct, kw_only=True):
     budget: dict[str, float] = {}
     warned: float = 0.0
     """The share of the budget that was last warned of."""
+    started: dict[str, Any] = {}
+    """What its client told, when it joined, of the settings that `/set` can change; never its personality."""
     settings: dict[str, Any] = {}
+    """What `/set` has changed of them."""
     scores: dict[str, float] = {}
     cut: int = 0
     """How often text after another participant's label was cut from its words (`spoke_for_other`)."""

@@ -26,8 +26,8 @@ class Settings:
     """With a seed the replies of a run can be had again; the n-th reply is drawn with seed + n."""
 
     def told(self) -> dict[str, Any]:
-        """For the hub's log: what differs from the defaults."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(_DEFAULTS, name)}
+        """For the hub's log."""
+        return asdict(self)
 
     @classmethod
     def from_told(cls, told: Mapping[str, Any]) -> "Settings":
@@ -44,7 +44,6 @@ class Settings:
         return replace(self, **wanted)
 
 
-_DEFAULTS = Settings()
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "persona": str,
     "temperature": (int, float),

@@ -299,14 +299,14 @@ def short(value: Any) -> Any:
 
 def _settle_on(turn: Turn, record: Record, wanted: dict[str, Any]) -> dict[str, Any]:
     """Change one participant's settings and tell its client, and nobody else who is no moderator; says what changed."""
-    before = record.settings
+    before = record.started | record.settings
     changed = {
         f"{record.name} {what}": [before.get(what), value]
         for what, value in wanted.items()
         if before.get(what) != value
     }
     if changed:
-        record.settings = {**before, **wanted}
+        record.settings = record.settings | wanted
         told = notices.settings_event(turn.state, record.name, record.settings, turn.entry.name)
         turn.out.append(Announce(told, moderators=True))
         if (member := turn.state.members.get(key_of(record.name))) is not None:

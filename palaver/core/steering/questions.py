@@ -17,7 +17,7 @@ def _whois(turn: Turn) -> Outcome:
         lines.append(f"  {member.about}")
     if record is not None:
         lines.append(f"  {record.messages} messages, {record.tokens} tokens, {record.seconds:.1f} s with the floor")
-        settings = pairs_text({what: short(value) for what, value in record.settings.items()})
+        settings = pairs_text({what: short(value) for what, value in (record.started | record.settings).items()})
         lines.append(f"  settings {settings or 'as started'}, budget {pairs_text(record.budget) or 'none'}")
         lines.append(f"  text cut that spoke for others: {record.cut}; scores {pairs_text(record.scores) or 'none'}")
         slow = "UNRESPONSIVE: " if record.unresponsive else ""

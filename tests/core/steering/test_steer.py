@@ -2,6 +2,7 @@
 
 import pytest
 
+from palaver.core.entry import Joined
 from palaver.core.protocol import Ack, Close
 from palaver.core.state import FOREVER
 from palaver.core.views import floor_view
@@ -501,6 +502,19 @@ def test_an_order_is_a_list_of_names_with_commas_and_who_is_not_known_is_told() 
     assert world.state.floor.params == {"order": ["Zen Sage", "Ada", "Eve"]}
     world.say("Mod")
     assert world.holders() == ["Zen Sage"]
+
+
+def test_settings_are_told_as_they_are_now_also_before_the_first_set() -> None:
+    world = room_of("Ada")
+    world.leave("Ada")
+    told = {"persona": "a secret", "temperature": 0.7, "history": [5], "delay": 2, "model": "tiny", "seed": 1}
+    world.put("Ada", Joined(hub="h", settings=told))
+    answers = [world.command(f"/{question}") for question in ("set Ada temperature=0.2 history=9", "whois Ada")]
+    changed, whois = [answer.text for answer in answers if isinstance(answer, Ack)]
+    assert changed == "from the next turn: Ada temperature 0.2 (before: 0.7), Ada history 9 (before: as started)"
+    assert "settings temperature=0.2 delay=2 model=tiny history=9, budget" in whois and "secret" not in whois
+    answer = world.command("/set Ada delay=2")
+    assert isinstance(answer, Ack) and answer.text == "set so already"
 
 
 def test_answers_tell_settings_as_they_are_typed() -> None:
