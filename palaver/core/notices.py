@@ -20,11 +20,19 @@ def placed(message: Message) -> Ack:
     return Ack(room=message.room, timestamp=message.timestamp, id=message.id, seq=message.seq)
 
 
-def nack(state: RoomState, ident: str, code: str, reason: str, retry_after: float | None = None) -> Nack:
-    """A frame was refused; `retry_after` is in seconds."""
+def nack(
+    state: RoomState,
+    ident: str,
+    code: str,
+    reason: str,
+    retry_after: float | None = None,
+    *,
+    now: float | None = None,
+) -> Nack:
+    """A frame was refused: now, or as the entry is applied that asks for it. `retry_after` is in seconds."""
     return Nack(
         room=state.name,
-        timestamp=timestamp(state.now),
+        timestamp=timestamp(state.now if now is None else now),
         id=ident,
         code=code,
         reason=reason,

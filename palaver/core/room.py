@@ -6,6 +6,8 @@ Every hub that applies the same entries holds the same room, byte for byte, and 
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from palaver.core import budgets, due, floor, forks, notices, seats, speaking, steering
 from palaver.core.effects import FLOOR_CHANGED, Acknowledge, Announce, Effect, Reply
 from palaver.core.entry import Elapsed, Entry, Forked, HubBack, HubLost, HubStarted, Joined, Left
@@ -45,9 +47,9 @@ def refuses(state: RoomState, entry: Entry) -> Nack | None:
         refusal = _refuse_command(state, entry, key, frame)
     else:
         return None
-    if refusal is not None and frame.id and f"{entry.session}/{frame.id}" in state.seen:  # sent again: taken then
+    if refusal is None or (frame.id and f"{entry.session}/{frame.id}" in state.seen):  # sent again: taken then
         return None
-    return refusal
+    return msgspec.structs.replace(refusal, timestamp=timestamp(max(state.now, entry.time)))
 
 
 # --- speaking --------------------------------------------------------------------------------------------------------
@@ -94,18 +96,18 @@ def _refuse_say(state: RoomState, entry: Entry, key: str, frame: Say) -> Nack | 
     if frame.to is not None and key_of(frame.to) not in state.members:
         return notices.nack(state, frame.id, "no_such_name", f"nobody here is called {frame.to!r}")
     if entry.role in AGENTS:
-        return _refuse_agent(state, key, frame)
+        return _refuse_agent(state, key, frame, max(state.now, entry.time))
     if entry.role == "observer":
         return notices.nack(state, frame.id, "not_allowed", "observers read; join as moderator to speak")
     return None
 
 
-def _refuse_agent(state: RoomState, key: str, frame: Say) -> Nack | None:
+def _refuse_agent(state: RoomState, key: str, frame: Say, now: float) -> Nack | None:
     if state.floor.paused:
         return notices.nack(state, frame.id, "paused", "the room is paused")
     record = state.records[key]
-    if record.muted_until > state.now:
-        left = record.muted_until - state.now
+    if record.is_muted(now):
+        left = record.muted_until - now
         return notices.nack(state, frame.id, "muted", f"{record.name} is muted", left if left < 1e9 else None)
     given = state.floor.grants.get(key)
     if given is not None and frame.turn in (None, given.turn):

@@ -241,10 +241,11 @@ class RoomHost:
 
     def refused(self, entries: Sequence[Entry], reason: str) -> None:
         """The log could not keep these: nothing of them happened, and whoever sent them is told."""
+        told = f"the log is unavailable: {reason}"
         for entry in entries:
             session = self.outbox.sessions.get(entry.session)
             if isinstance(entry.frame, Joined):
-                self._turn_away(entry.id, Close.LOG_UNAVAILABLE, f"the log is unavailable: {reason}")
+                self._turn_away(entry.id, Close.LOG_UNAVAILABLE, told)
             elif isinstance(entry.frame, Elapsed):
                 self._deadlines.refused(entry.frame.key)
             elif isinstance(entry.frame, HubLost):
@@ -252,7 +253,7 @@ class RoomHost:
             elif isinstance(entry.frame, sent_again.KINDS):
                 self._sent_again.put(entry)
             elif session is not None and isinstance(entry.frame, Say | Command):
-                refusal = nack(self.state, entry.frame.id, "unavailable", f"the log is unavailable: {reason}", 1.0)
+                refusal = nack(self.state, entry.frame.id, "unavailable", told, 1.0, now=self.now())
                 self._metrics.nack(refusal.code)
                 self.outbox.reply(session, refusal)
                 self._note(entry, refusal)

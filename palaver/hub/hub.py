@@ -223,7 +223,7 @@ class Hub:
             frame = decode_words(raw, session.name) if session.legacy else decode_member(raw)
         except ProtocolError as error:
             self.metrics.errors.inc()
-            told = Error(room=session.room, timestamp=timestamp(self._time()), code="bad_frame", reason=str(error))
+            told = Error(room=session.room, timestamp=timestamp(host.now()), code="bad_frame", reason=str(error))
             if self._in_pace(host, session, None, len(raw)):
                 host.outbox.reply(session, told)
             return None
@@ -254,10 +254,10 @@ class Hub:
             self._cut(session, Close.FLOOD, f"more than {self.limits.frames:g} frames a second, again and again")
         elif isinstance(frame, Say | Command):
             reason = f"more than {self.limits.frames:g} frames a second"
-            host.outbox.reply(session, nack(host.state, frame.id, "rate_limited", reason, wait))
+            host.outbox.reply(session, nack(host.state, frame.id, "rate_limited", reason, wait, now=host.now()))
         elif not isinstance(frame, Delta):
             reason = f"more than {self.limits.frames:g} frames a second; come again in {wait:.2f} s"
-            told = Error(room=session.room, timestamp=timestamp(self._time()), code="rate_limited", reason=reason)
+            told = Error(room=session.room, timestamp=timestamp(host.now()), code="rate_limited", reason=reason)
             host.outbox.reply(session, told)
         return False
 

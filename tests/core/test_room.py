@@ -11,13 +11,13 @@ from palaver.core import due, floor, room, views
 from palaver.core.effects import Acknowledge, Announce, Effect, Publish, Reply
 from palaver.core.entry import Entry, decode_entry, encode_entry
 from palaver.core.errors import ProtocolError
-from palaver.core.message import AGENTS
+from palaver.core.message import AGENTS, timestamp
 from palaver.core.policies import POLICIES
 from palaver.core.protocol import Ack, Command, Nack, Say
 from palaver.core.state import RoomState, decode_state, encode_state
 from tests.core.crowd import carry_out, seated
 from tests.core.random_logs import START, Step, logs, wild_entries
-from tests.core.world import replied
+from tests.core.world import replied, room_of
 
 relaxed = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
@@ -118,6 +118,20 @@ def test_the_door_refuses_only_what_the_room_would_refuse(steps: list[Step]) -> 
             codes = [e.frame.code for e in effects if isinstance(e, Reply) and isinstance(e.frame, Nack)]
             assert codes == [refusal.code], entry
             assert not [e for e in effects if isinstance(e, Publish | Announce)], entry
+
+
+def test_a_refusal_at_the_door_bears_the_time_of_what_it_refuses() -> None:
+    """Nothing may have happened in the room for long."""
+    world = room_of("Ada")
+    world.do("/mute Ada 60s")
+    entry = msgspec.structs.replace(world.log[-1], name="Ada", role="model", session="s-ada")
+    words = Say(id="m", content="hello", turn=1)
+    refusal = room.refuses(world.state, msgspec.structs.replace(entry, time=world.now + 50, frame=words))
+    assert refusal is not None and refusal.code == "muted"
+    assert refusal.retry_after == pytest.approx(10)
+    assert refusal.timestamp == timestamp(world.now + 50)
+    refusal = room.refuses(world.state, msgspec.structs.replace(entry, time=world.now + 61, frame=words))
+    assert refusal is not None and refusal.code == "no_floor"
 
 
 def test_grants_are_only_ever_open_for_agents_that_sit_here() -> None:

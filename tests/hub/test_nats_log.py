@@ -134,6 +134,7 @@ async def test_a_hub_refuses_and_recovers_while_its_server_is_away(nats: NatsSer
         refused = await ann.say("meanwhile")
         assert (refused["type"], refused["code"]) == ("nack", "unavailable")
         assert refused["retry_after"] > 0
+        assert refused["timestamp"] > ann.messages()[-1]["timestamp"]  # of now, not of the last entry
         await nats.start()
         await until(lambda: is_connected(hub.hub._log))  # type: ignore[arg-type]
         assert (await ann.say("after"))["seq"] == 2
