@@ -1,21 +1,24 @@
 """Spans on OpenTelemetry's (extra `otel`): the only module that imports its packages, and is itself imported late."""
 
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from palaver import __version__, tracing
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.tracing import Kind, Span, Start
+
+logger = logging.getLogger(__name__)
 
 _KINDS: Final[Mapping[Kind, SpanKind]] = {
     "internal": SpanKind.INTERNAL,
@@ -42,10 +45,10 @@ def _exporter(target: str) -> SpanExporter:
         return ConsoleSpanExporter(out=sys.stderr, formatter=_line)
     if target == "otlp":
         try:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.exporter.otlp.proto.http import trace_exporter
         except ImportError as error:
             raise MissingExtra("opentelemetry-exporter-otlp-proto-http", "otel") from error
-        return OTLPSpanExporter()
+        return Collected(trace_exporter.OTLPSpanExporter(), logging.getLogger(trace_exporter.__name__))
     try:
         file = Path(target).open("a", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     except OSError as error:
@@ -55,6 +58,53 @@ def _exporter(target: str) -> SpanExporter:
 
 def _line(span: Any) -> str:
     return f"{span.to_json(indent=None)}\n"
+
+
+class Collected(SpanExporter):
+    """Spans on their way to a collector: a line when it is away, a line when it is back, and none between.
+
+    What `library` logs, two long lines for each attempt, is heard for its reason only.
+    """
+
+    def __init__(self, exporter: SpanExporter, library: logging.Logger) -> None:
+        self._exporter = exporter
+        self._library = library
+        self._lost = 0
+        self._reason = ""
+        library.addFilter(self._hear)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Hand them over; what cannot be is lost."""
+        result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS:
+            if self._lost:
+                logger.info("the collector is back; %d spans are lost", self._lost)
+            self._lost = 0
+            return result
+        if not self._lost:
+            where = "OTEL_EXPORTER_OTLP_ENDPOINT says where it is, else http://localhost:4318"
+            logger.warning("spans are lost until a collector takes them (%s): %s", self._reason, where)
+        self._lost += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        """Give up what is under way."""
+        self._exporter.shutdown()
+        self._library.removeFilter(self._hear)
+
+    def _hear(self, record: logging.LogRecord) -> bool:
+        told = record.args if isinstance(record.args, tuple) else ()
+        errors = [_root(word) for word in told if isinstance(word, BaseException)]
+        words = errors or [str(word) for word in told if isinstance(word, int | str) and word != "spans"]
+        self._reason = " ".join(words) or self._reason
+        return False
+
+
+def _root(error: BaseException) -> str:
+    """What an error comes from, in its own words."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return str(error) or type(error).__name__
 
 
 class OtelSpan(Span):

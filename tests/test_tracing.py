@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, StatusCode
 
@@ -190,6 +193,42 @@ async def test_a_client_and_a_hub_export_what_they_trace(target: str, tmp_path: 
                 assert {span["context"]["trace_id"] for span in written} == {f"0x{trace}"}
             case "console":
                 assert trace in errors.decode()
+
+
+def a_span() -> ReadableSpan:
+    span = TracerProvider().get_tracer("test").start_span("a span")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return span
+
+
+@contextmanager
+def collected(url: str) -> Iterator[otel.Collected]:
+    """What sends spans there."""
+    library = logging.getLogger(trace_exporter.__name__)
+    exporter = otel.Collected(trace_exporter.OTLPSpanExporter(f"{url}/v1/traces", timeout=0.5), library)
+    yield exporter
+    exporter.shutdown()
+
+
+def test_a_collector_that_takes_nothing_is_told_once_and_once_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Collector() as collector, collected(collector.url) as exporter:
+        collector.fail(401, times=2)
+        took = [exporter.export([a_span()]) for _ in range(4)]
+    assert took == [SpanExportResult.FAILURE] * 2 + [SpanExportResult.SUCCESS] * 2
+    away, back = [record.getMessage() for record in caplog.records]
+    assert away.startswith("spans are lost until a collector takes them (401 Unauthorized): OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert back == "the collector is back; 2 spans are lost"
+
+
+def test_a_collector_that_is_not_there_is_told_in_a_few_words(caplog: pytest.LogCaptureFixture) -> None:
+    with collected("http://127.0.0.1:9") as exporter:
+        assert exporter.export([a_span()]) is SpanExportResult.FAILURE
+    [record] = caplog.records
+    assert "takes them ([Errno 111] Connection refused): " in record.getMessage()
 
 
 @pytest.mark.system
