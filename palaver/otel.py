@@ -96,7 +96,7 @@ class Collected(SpanExporter):
         told = record.args if isinstance(record.args, tuple) else ()
         errors = [_root(word) for word in told if isinstance(word, BaseException)]
         words = errors or [str(word) for word in told if isinstance(word, int | str) and word != "spans"]
-        self._reason = " ".join(words) or self._reason
+        self._reason = " ".join(words) or self._reason or record.getMessage()
         return False
 
 

@@ -206,7 +206,7 @@ def a_span() -> ReadableSpan:
 def collected(url: str) -> Iterator[otel.Collected]:
     """What sends spans there."""
     library = logging.getLogger(trace_exporter.__name__)
-    exporter = otel.Collected(trace_exporter.OTLPSpanExporter(f"{url}/v1/traces", timeout=0.5), library)
+    exporter = otel.Collected(trace_exporter.OTLPSpanExporter(f"{url}/v1/traces", timeout=3), library)
     yield exporter
     exporter.shutdown()
 
@@ -224,6 +224,7 @@ def test_a_collector_that_takes_nothing_is_told_once_and_once_that_it_is_back(
     assert back == "the collector is back; 2 spans are lost"
 
 
+@pytest.mark.system
 def test_a_collector_that_is_not_there_is_told_in_a_few_words(caplog: pytest.LogCaptureFixture) -> None:
     with collected("http://127.0.0.1:9") as exporter:
         assert exporter.export([a_span()]) is SpanExportResult.FAILURE
