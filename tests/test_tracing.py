@@ -220,7 +220,9 @@ def test_a_collector_that_takes_nothing_is_told_once_and_once_that_it_is_back(
         took = [exporter.export([a_span()]) for _ in range(4)]
     assert took == [SpanExportResult.FAILURE] * 2 + [SpanExportResult.SUCCESS] * 2
     away, back = [record.getMessage() for record in caplog.records]
-    assert away.startswith("spans are lost until a collector takes them (401 Unauthorized): OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert away.startswith(
+        "spans are lost until a collector takes them (401 Unauthorized): OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     assert back == "the collector is back; 2 spans are lost"
 
 

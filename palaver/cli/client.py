@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, told_of
-from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
+from palaver.cli.common import Parser, proxy_of, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
 from palaver.cli.numbers import amount, whole
 from palaver.cli.seats import Seat, adapters_of, seats_of
@@ -116,7 +116,7 @@ def _link(flags: argparse.Namespace, name: str, backend: Backend, settings: Sett
         about=about[:200],
         settings=told_of(flags, settings, backend),
     )
-    return Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags))
+    return Link(flags.server, join, proxy=proxy_of(flags), tls=tls_of(flags))
 
 
 def _settings(flags: argparse.Namespace, seat: Seat, backend: Backend) -> Settings:

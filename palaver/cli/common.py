@@ -75,7 +75,11 @@ def add_hub_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--room", type=room, default="main", help="the room to join")
     parser.add_argument("--token", help="the room's token (better: environment variable PALAVER_TOKEN)")
     add_tls_ca_flag(parser)
-    parser.add_argument("--proxy", metavar="URL", help="reach the hub through this proxy (none: directly)")
+    parser.add_argument(
+        "--proxy",
+        metavar="URL",
+        help="reach the hub through this proxy (or PALAVER_PROXY, also with a password; none: directly)",
+    )
 
 
 def room(text: str) -> str:
@@ -89,6 +93,11 @@ def room(text: str) -> str:
 def token_of(arguments: argparse.Namespace) -> str | None:
     """The token from the flag, else from `PALAVER_TOKEN`."""
     return arguments.token or os.environ.get("PALAVER_TOKEN") or None
+
+
+def proxy_of(arguments: argparse.Namespace) -> str | None:
+    """The proxy from the flag, else from `PALAVER_PROXY`."""
+    return arguments.proxy or os.environ.get("PALAVER_PROXY") or None
 
 
 def add_tls_ca_flag(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from palaver.cli.common import (
     Parser,
     add_hub_flags,
     add_log_flags,
+    proxy_of,
     read_text,
     run_async,
     set_up_logging,
@@ -84,7 +85,7 @@ async def _moderate(arguments: argparse.Namespace) -> int:
     join = Join(name=name, role="moderator", room=arguments.room, token=token_of(arguments), about="console")
     hiding = Hiding({"chat"} if arguments.hide_messages else set())
     try:
-        await moderate(front, server=arguments.server, join=join, proxy=arguments.proxy, tls=tls, hiding=hiding)
+        await moderate(front, server=arguments.server, join=join, proxy=proxy_of(arguments), tls=tls, hiding=hiding)
     except BrokenPipeError:  # whoever read our output has seen enough
         return 0
     return 1 if getattr(front, "refused", 0) and _is_script(arguments) else 0

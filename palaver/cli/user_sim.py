@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from palaver.cli.backends import Backend, add_model_flags, add_seat_flags, prompt_text, told_of
-from palaver.cli.common import Parser, run_async, set_up, tls_of, token_of
+from palaver.cli.common import Parser, proxy_of, run_async, set_up, tls_of, token_of
 from palaver.cli.lifetime import until_stopped
 from palaver.cli.numbers import amount, whole
 from palaver.core.errors import PalaverError
@@ -99,7 +99,7 @@ async def _run(flags: argparse.Namespace) -> int:
         settings=told_of(flags, settings, backend),
     )
     try:
-        async with Link(flags.server, join, proxy=flags.proxy, tls=tls_of(flags)) as link:
+        async with Link(flags.server, join, proxy=proxy_of(flags), tls=tls_of(flags)) as link:
             seat = UserSeat(link, settings, user, max_turns=flags.max_turns)
             try:
                 await seat.run()

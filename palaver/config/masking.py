@@ -26,6 +26,13 @@ def is_secret(path: tuple[str | int, ...]) -> bool:
     return _SECRET.search(names[-1]) is not None
 
 
+def tells_secret(url: str) -> bool:
+    """Whether a URL holds what stands before an @, or a query of which a part is a secret by its name."""
+    _, _, query = url.partition("?")
+    names = [part.partition("=")[0] for part in query.split("&")] if "://" in url else []
+    return _CREDENTIALS_IN_URL.search(url) is not None or any(is_secret((name,)) for name in names)
+
+
 def masked(value: Any, path: tuple[str | int, ...] = ()) -> Any:
     """`value` with every secret in it replaced by `***`; None and empty texts stay, for they tell nothing."""
     if isinstance(value, Mapping):

@@ -1,5 +1,6 @@
 """How connections end: come back, or stay away; in words for people, and as our errors."""
 
+import re
 import socket
 import ssl
 from typing import Final
@@ -59,7 +60,8 @@ def unreached(url: str, error: Exception) -> str:
         return f"no hub at {url}: {_hindrance(url, error)}"
     if isinstance(error, InvalidProxy):
         told = "give one like http://proxy.example:3128"
-        raise ConfigError(f"--proxy {error.proxy!r} is no proxy's URL ({error.msg}); {told}") from error
+        shown = re.sub(r"//[^/@]*@", "//", error.proxy)
+        raise ConfigError(f"--proxy {shown!r} is no proxy's URL ({error.msg}); {told}") from error
     if isinstance(error, InvalidStatus):
         told = _body(error) or "it does not admit us, or is no hub"
         raise AccessDenied(f"{url} answered HTTP {error.response.status_code}: {told}") from error

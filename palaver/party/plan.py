@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from palaver.config.loading import Document, KeyPath, dotted_path
-from palaver.config.masking import is_secret
+from palaver.config.masking import is_secret, tells_secret
 from palaver.core.errors import ConfigError, PalaverError, ProtocolError
 from palaver.core.message import Role, key_of
 from palaver.core.names import tidy_name
@@ -23,6 +23,13 @@ _FOR_THE_HUB: Final = ("PALAVER_MODERATOR_TOKEN", "PALAVER_SECRET")
 _ROLES: Final[Mapping[str, Role]] = {"client": "model", "user-sim": "user_sim", "moderator": "moderator"}
 _TERMINALS: Final = re.compile(r"TERM(_\w+)?|TMUX(_PANE)?|STY|WINDOWID|COLUMNS|LINES|SHLVL|PWD|OLDPWD|_")
 """What belongs to the terminal in which `up` was called."""
+_INSTEAD: Final[Mapping[str, str]] = {
+    "api_base": "leave it out, say backend: openai and set OPENAI_BASE_URL, here or under env",
+    "log": "leave it out and set PALAVER_LOG, here or under env",
+    "proxy": "leave it out and set PALAVER_PROXY, here or under env",
+    "server": "give it without, and set PALAVER_TOKEN",
+}
+"""How to give a URL that holds a secret."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\$\$\{|\$\{[^}]*\}")
 
@@ -129,6 +136,7 @@ class _Planning:
         tunnel: tuple[int, int] | None = None,
     ) -> Process:
         self._refuse_secrets(path)
+        self._refuse_urls(flags, path)
         self._refuse_address(flags, path)
         own = type(entry).model_fields
         host = _host(entry)
@@ -239,6 +247,16 @@ class _Planning:
                 if is_secret((name,)):
                     told = f"${{{name}}} would stand on a command line, which others on the machine can read"
                     self._wrong(at, f"{told}; give it under env: where the program looks for it")
+
+    def _refuse_urls(self, flags: Mapping[str, Any], path: KeyPath) -> None:
+        """Nor may a URL with a password or a key in it."""
+        for key, value in flags.items():
+            if isinstance(value, str) and tells_secret(value):
+                told = (
+                    "holds a password or a key, and would stand on a command line, which others on the machine can read"
+                )
+                instead = _INSTEAD.get(key, f"give {key} without it")
+                self._wrong((*path, key), f"{told}; {instead}")
 
     def _refuse_address(self, flags: Mapping[str, Any], path: KeyPath) -> None:
         """A hub's URL that cannot be one: told before anything is started."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from palaver.cli import backends, client
+from palaver.cli import backends, client, common
 from palaver.cli.seats import adapters_of, seats_of
 from palaver.core.errors import ConfigError, ModelError
 from palaver.core.prompt import own_words
@@ -400,3 +400,11 @@ async def test_the_log_of_a_client_has_no_line_for_each_request(openai_stub: Ope
             await ann.until("message", role="model")
             await running_.until("Bot said message 2")
             assert "HTTP Request" not in running_.output
+
+
+def test_a_proxy_with_a_password_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALAVER_PROXY", "http://me:hush@proxy.example:3128")
+    flags = client.parser().parse_args(["--name", "A"])
+    assert common.proxy_of(flags) == "http://me:hush@proxy.example:3128"
+    flags = client.parser().parse_args(["--name", "A", "--proxy", "http://other.example:3128"])
+    assert common.proxy_of(flags) == "http://other.example:3128"

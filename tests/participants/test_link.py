@@ -294,8 +294,8 @@ async def test_why_a_hub_refuses_a_url_is_told_in_its_words() -> None:
 
 
 async def test_a_proxy_that_cannot_be_one_is_named() -> None:
-    with pytest.raises(ConfigError, match="--proxy 'box' is no proxy's URL"):
-        async with Link("ws://127.0.0.1:1", Join(name="Ada", role="observer"), proxy="box") as link:
+    with pytest.raises(ConfigError, match="--proxy 'ftp://box' is no proxy's URL"):
+        async with Link("ws://127.0.0.1:1", Join(name="Ada", role="observer"), proxy="ftp://me:hush@box") as link:
             await until(link, Welcome)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from palaver.party.process import Seat
 from palaver.party.scripts import joining
-from tests.party.plans import only, planned
+from tests.party.plans import only, planned, refused
 
 
 def test_processes_come_in_order_hub_first_and_moderator_last() -> None:
@@ -133,6 +133,26 @@ def test_everybody_gets_the_secrets_that_are_meant_for_them_and_none_as_an_argum
     assert moderator.env["PALAVER_TOKEN"] == "for-few"
     words = {word for each in (hub, here, there, moderator) for word in each.argv}
     assert not words & set(SECRETS.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "instead"),
+    [
+        ("api_base", "https://me:hush@llm.example/v1", "OPENAI_BASE_URL"),
+        ("api_base", "https://llm.example/v1?api-version=1&api_key=hush", "OPENAI_BASE_URL"),
+        ("proxy", "http://me:${PW}@proxy.example:3128", "PALAVER_PROXY"),
+        ("server", "wss://me:hush@hub.example", "PALAVER_TOKEN"),
+    ],
+)
+def test_a_url_with_a_password_is_refused_for_the_variable_that_takes_it(key: str, url: str, instead: str) -> None:
+    told = refused(f"clients:\n- name: A\n  {key}: {url}\n", {"PW": "hush"})
+    assert told.startswith(f"party.yaml, line 3: clients[0].{key}: holds a password or a key")
+    assert instead in told and "hush" not in told
+    assert planned(f"clients: [{{name: A, {key}: 'wss://hub.example/at?api-version=1'}}]")
+
+
+def test_a_shared_logs_password_is_refused_before_the_hub_would() -> None:
+    assert "set PALAVER_LOG" in refused("server: {log: 'nats://a.example,nats://me:hush@b.example'}")
 
 
 def test_a_file_of_personas_has_all_the_seats_of_its_process() -> None:
