@@ -99,8 +99,8 @@ class UserSeat(Participant):
     async def _try_again(self, seconds: float) -> None:
         logger.info("%s tries again in %.0f s", self.link.name, seconds)
         await asyncio.sleep(seconds)
-        while not self.link.send(FloorRequest(urgency=0.5, reason="tries again")):
-            await asyncio.sleep(PATIENCE)
+        if not self.link.send(FloorRequest(urgency=0.5, reason="tries again")):
+            self._own(self._try_again(PATIENCE))
 
     def _open(self) -> None:
         """Raise a hand, once, where a model is ready, nobody speaks, and it has said nothing yet."""

@@ -252,11 +252,8 @@ class _Planning:
         """Nor may a URL with a password or a key in it."""
         for key, value in flags.items():
             if isinstance(value, str) and tells_secret(value):
-                told = (
-                    "holds a password or a key, and would stand on a command line, which others on the machine can read"
-                )
-                instead = _INSTEAD.get(key, f"give {key} without it")
-                self._wrong((*path, key), f"{told}; {instead}")
+                told = "holds a password or a key, and others on the machine can read a command line"
+                self._wrong((*path, key), f"{told}; {_INSTEAD.get(key, 'give it without')}")
 
     def _refuse_address(self, flags: Mapping[str, Any], path: KeyPath) -> None:
         """A hub's URL that cannot be one: told before anything is started."""
