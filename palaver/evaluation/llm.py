@@ -84,7 +84,7 @@ class LLMEvaluator(EvaluatorPlugin):
         if unknown:
             raise ConfigError(f"llm knows no {min(unknown)!r}; known: {', '.join(_KNOWN)}")
         max_tokens = config.get("max_tokens", 0)
-        if not isinstance(max_tokens, int) or max_tokens < 0:
+        if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 0:
             raise ConfigError(f"llm: max_tokens must be a whole number, not {max_tokens!r}")
         self.evaluator = Judge(model, sotopia.chosen(config.get("dimensions")), max_tokens=max_tokens)
 

@@ -1,7 +1,7 @@
 """Evaluators by type: those that come with Palaver, registered ones, and those of other packages by entry point."""
 
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Final
 
 from palaver.core.errors import ConfigError
@@ -9,6 +9,7 @@ from palaver.evaluation.llm import LLMEvaluator
 from palaver.evaluation.plugin import EvaluatorPlugin, EvaluatorSettings
 from palaver.evaluation.rule_based import RuleBasedEvaluator
 from palaver.models.model import Model
+from palaver.models.scripted import ScriptedModel
 
 GROUP: Final = "palaver.evaluators"
 """Entry point group: each names a subclass of `EvaluatorPlugin`."""
@@ -39,19 +40,26 @@ class PluginManager:
     ) -> EvaluatorPlugin | None:
         """Make and keep the evaluator of a config, None where it is not enabled.
 
-        Raises `ConfigError` for an unknown type or model. Models are `palaver.models.model.Model`s by id;
-        `default_model` serves where the config names none.
+        Raises `ConfigError` for an unknown type or model, or settings that its type cannot use. Models are
+        `palaver.models.model.Model`s by id; `default_model` serves where the config names none.
         """
         plugin = self._type(config.type)
         if not config.enabled:
             return None
-        if plugin.needs_model:
-            model = _model(config, model_providers, default_model)
-            evaluator = plugin(config.config, model=model)  # type: ignore[call-arg]  # what needs_model promises
-        else:
-            evaluator = plugin(config.config)
+        needed = {"model": _model(config, model_providers, default_model)} if plugin.needs_model else {}
+        try:
+            evaluator = plugin(config.config, **needed)
+        except ConfigError:
+            raise
+        except Exception as error:  # anybody's code: whatever it cannot do with its settings is a wrong config
+            raise ConfigError(f"evaluator {config.type!r} cannot be made: {type(error).__name__}: {error}") from error
         self._loaded.append(evaluator)
         return evaluator
+
+    @classmethod
+    def try_out(cls, config: EvaluatorSettings, models: Iterable[str], default_model: str | None = None) -> None:
+        """Raise `ConfigError` where that evaluator could not be made, whatever the state of the model that it names."""
+        cls().create_evaluator(config, dict.fromkeys(models, ScriptedModel([])), default_model)
 
     def get_evaluators(self) -> list[EvaluatorPlugin]:
         """All that were made, in order."""
@@ -68,10 +76,19 @@ class PluginManager:
     def _type(self, name: str) -> type[EvaluatorPlugin]:
         if name not in self._types:
             for point in entry_points(group=GROUP, name=name):
-                self.register_plugin(name, point.load())
+                self.register_plugin(name, _loaded(point))
         if name not in self._types:
             raise ConfigError(f"evaluator type {name!r} is unknown; known: {', '.join(self.get_available_types())}")
         return self._types[name]
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # anybody's code
+        raise ConfigError(
+            f"evaluator {point.name!r}: {point.value} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _model(config: EvaluatorSettings, models: Mapping[str, Any], default: str | None) -> Model:

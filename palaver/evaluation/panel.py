@@ -101,11 +101,15 @@ class Panel:
         """The report, JSON-able: by agent and dimension; dimensions are put together in `overall` alone.
 
         A dimension scored after several turns shows the mean (of bools: whether any was true) and `turns`, all of
-        them. `names` appear also where nobody scored them.
+        them; one scored by several evaluators shows their mean and `each` of them. What one of `names` was scored in
+        is unscored for the others where nothing was said of them.
         """
         report: dict[str, Any] = {name: {} for name in names}
         for (agent, dimension), scores in self.scores.items():
             report.setdefault(agent, {})[dimension] = _summary(scores)
+        for dimension in {dimension: None for name in names for dimension in report[name]}:
+            for name in names:
+                report[name].setdefault(dimension, _passed_over(name))
         for dimensions in report.values():
             if dimensions.keys() & DIMENSIONS.keys() and "overall" not in dimensions:
                 dimensions["overall"] = _overall(dimensions)
@@ -123,11 +127,23 @@ class Panel:
 
 
 def _summary(scores: Sequence[Score]) -> dict[str, Any]:
+    sources: dict[tuple[Any, ...], list[Score]] = {}
+    for score in scores:
+        sources.setdefault((score.evaluator, *sorted(score.provenance.items())), []).append(score)
+    if len(sources) == 1:
+        return _of_one(scores)
+    each = [_of_one(of_one) for of_one in sources.values()]
+    values = [one["score"] for one in each if one["score"] is not None]
+    told = {"score": _together(values), "reasoning": f"mean of {len(values)} of {len(each)} evaluators", "each": each}
+    return told if values else {**told, "unscored": "; ".join(one["unscored"] for one in each)}
+
+
+def _of_one(scores: Sequence[Score]) -> dict[str, Any]:
+    """What one evaluator says, after one turn or several."""
     last = scores[-1]
     values = [score.value for score in scores if not isinstance(score.value, Unscored)]
-    value = None if not values else any(values) if isinstance(values[-1], bool) else fmean(values)
     summary: dict[str, Any] = {
-        "score": values[0] if len(values) == 1 else value,
+        "score": _together(values),
         "reasoning": last.reasoning,
         "evaluator": last.evaluator,
         **last.provenance,
@@ -138,6 +154,18 @@ def _summary(scores: Sequence[Score]) -> dict[str, Any]:
     if len(scores) > 1:
         summary["turns"] = [None if isinstance(score.value, Unscored) else score.value for score in scores]
     return summary
+
+
+def _together(values: Sequence[int | float | bool]) -> int | float | bool | None:
+    """The mean, of bools whether any is true; one value as it is."""
+    if len(values) < 2:
+        return values[0] if values else None
+    return any(values) if isinstance(values[-1], bool) else fmean(values)
+
+
+def _passed_over(name: str) -> dict[str, Any]:
+    why = f"no evaluator said anything of {name}"
+    return {"score": None, "reasoning": why, "unscored": why}
 
 
 def _overall(dimensions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What an evaluator is, and the form of what it gives back. Knows no models, no rooms and no config files."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,8 +95,9 @@ def _checked(entry: Any) -> Entry:
         raise ValueError(f"{_shown(entry)} is not (agent, ((dimension, score), reasoning))") from None
     if not isinstance(agent, str) or not isinstance(dimension, str) or not isinstance(reasoning, str):
         raise ValueError(f"{_shown(entry)}: agent, dimension and reasoning must be texts")
-    if not isinstance(score, int | float | Unscored) or score != score:
-        raise ValueError(f"{_shown(entry)}: the score must be a number or a bool")
+    if not isinstance(score, Unscored) and not (isinstance(score, int | float) and abs(score) <= sys.float_info.max):
+        raise ValueError(f"{_shown(entry)}: the score must be a finite number or a bool")
+    f"{agent}{dimension}{reasoning}".encode()  # half a surrogate pair is in no report: UnicodeEncodeError says so
     return agent, ((dimension, score), reasoning)
 
 

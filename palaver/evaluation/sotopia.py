@@ -64,7 +64,7 @@ def chosen(wanted: Any) -> tuple[Dimension, ...]:
     if not isinstance(names, list | tuple) or not names:
         raise ConfigError(f"dimensions {wanted!r} must be 'sotopia' or a list of names")
     for name in names:
-        if name not in DIMENSIONS:
+        if not isinstance(name, str) or name not in DIMENSIONS:
             raise ConfigError(f"dimension {name!r} is unknown; known: sotopia, {', '.join(DIMENSIONS)}")
     return tuple(DIMENSIONS[name] for name in dict.fromkeys(names))
 

@@ -167,7 +167,16 @@ async def test_an_endpoint_judges_in_one_greedy_call() -> None:
     assert panel.unscored() == 0
 
 
-@pytest.mark.parametrize("config", [{"dimensions": ["charm"]}, {"dimensions": []}, {"dimensons": "sotopia"}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"dimensions": ["charm"]},
+        {"dimensions": [["goal"]]},
+        {"dimensions": []},
+        {"dimensons": "sotopia"},
+        {"max_tokens": True},
+    ],
+)
 def test_unknown_dimensions_and_settings_are_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         LLMEvaluator(config, model=ScriptedModel([]))

@@ -103,6 +103,16 @@ def test_what_cannot_be_made_is_said_and_not_left_out(config: EvaluatorConfig, p
         PluginManager().create_evaluator(config, {"here": ScriptedModel([])})
 
 
+def test_whatever_a_plugin_cannot_do_with_its_settings_is_a_wrong_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict(RuleBasedEvaluator):
+        def __init__(self, config: dict[str, Any]) -> None:
+            super().__init__({"max_turn_number": config["turns"]})
+
+    monkeypatch.setattr(PluginManager, "_types", {**PluginManager._types, "strict": Strict})
+    with pytest.raises(ConfigError, match="evaluator 'strict' cannot be made: KeyError: 'turns'"):
+        PluginManager.try_out(EvaluatorConfig("strict"), ["m"])
+
+
 def test_what_is_no_evaluator_cannot_be_registered() -> None:
     with pytest.raises(ConfigError, match="no subclass"):
         PluginManager().register_plugin("odd", dict)  # type: ignore[arg-type]  # what is tested

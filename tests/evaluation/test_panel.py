@@ -108,9 +108,12 @@ async def test_without_judging_no_judge_is_called() -> None:
         (ValueError("no such word"), "no such word"),
         (None, "not a list"),
         ([("Ada", "wit", 3)], "is not (agent"),
-        ([("Ada", (("wit", "good"), "x"))], "must be a number"),
-        ([("Ada", (("wit", float("nan")), "x"))], "must be a number"),
+        ([("Ada", (("wit", "good"), "x"))], "must be a finite number"),
+        ([("Ada", (("wit", float("nan")), "x"))], "must be a finite number"),
+        ([("Ada", (("wit", float("inf")), "x"))], "must be a finite number"),
+        ([("Ada", (("wit", 10**400), "x"))], "must be a finite number"),
         ([("Ada", (("wit", 3), None))], "must be texts"),
+        ([("Ada", (("wit", 3), "\ud800"))], "surrogates not allowed"),
     ],
 )
 async def test_an_evaluator_that_fails_is_unscored_with_the_reason(answer: Any, problem: str) -> None:
@@ -143,3 +146,27 @@ async def test_the_report_is_json() -> None:
     panel = Panel([Counting([("Ada", (("wit", True), "a")), ("Bob", (("wit", 0.5), "b"))])])
     await panel.after_turn(1, TALK)
     assert json.loads(json.dumps(panel.results()))["Ada"]["wit"]["score"] is True
+
+
+async def test_several_judges_of_one_thing_keep_their_words_apart() -> None:
+    """The mean says that it is one, and each score keeps the model that gave it."""
+    judges = [ScriptedModel([json.dumps({"Ada": {"goal": score}})], name=name) for name, score in (("a", 4), ("b", 9))]
+    judges.append(ScriptedModel(["I would rather not."], name="c"))
+    panel = Panel([LLMEvaluator({"dimensions": ["goal"]}, model=judge) for judge in judges])
+    await panel.at_end(1, TALK)
+    goal = panel.results(["Ada"])["Ada"]["goal"]
+    assert (goal["score"], goal["reasoning"]) == (6.5, "mean of 2 of 3 evaluators")
+    assert [(one["model"], one["score"]) for one in goal["each"]] == [("a", 4), ("b", 9), ("c", None)]
+    assert "no JSON object" in goal["each"][2]["unscored"]
+
+
+async def test_one_that_is_passed_over_is_unscored_with_the_reason() -> None:
+    panel = Panel([Counting([("Ada", (("wit", 3), "dry"))])])
+    await panel.after_turn(1, TALK)
+    report = panel.results(["Ada", "Bob"])
+    assert report["Bob"]["wit"] == {
+        "score": None,
+        "reasoning": "no evaluator said anything of Bob",
+        "unscored": "no evaluator said anything of Bob",
+    }
+    assert report["Ada"]["wit"]["score"] == 3 and panel.unscored() == 0
