@@ -34,7 +34,7 @@ def import_modules(names: Iterable[str]) -> None:
     for name in names:
         try:
             import_module(name)
-        except Exception as error:  # anybody's code runs here: whatever it raises is a wrong config
+        except (Exception, SystemExit) as error:  # anybody's code runs here: whatever it raises is a wrong config
             raise ConfigError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 

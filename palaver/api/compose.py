@@ -1,6 +1,5 @@
 """The composition root of the conversation server: a config becomes models, evaluators, a hub and an application."""
 
-import importlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from palaver import plugins
 from palaver.api.plan import Runner
 from palaver.api.service import ConversationSettings, HubSettings, Service, ServiceSettings
 from palaver.api.shapes import ConversationRequest
@@ -35,7 +35,7 @@ class ConversationFailed(PalaverError):
 
 def service_of(config: ServerConfig, *, hub: HubSettings | None = None, runner: Runner | None = None) -> Service:
     """The service that a config describes; `hub` says otherwise where and over which log. Raises `ConfigError`."""
-    plug_in(config)
+    plugins.import_modules(config.plugins)
     return Service(
         entries_of(config),
         runner or runner_of(config),
@@ -53,15 +53,6 @@ def service_of(config: ServerConfig, *, hub: HubSettings | None = None, runner: 
         ),
         default_model=config.default_model,
     )
-
-
-def plug_in(config: ServerConfig) -> None:
-    """Import the config's plug-ins, which register what they bring. Raises `ConfigError`."""
-    for module in config.plugins:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ConfigError(f"plugins: {module!r} cannot be imported: {error}") from error
 
 
 def entries_of(config: ServerConfig) -> dict[str, Entry]:
@@ -184,9 +175,10 @@ async def create_server(
 
 
 def runner_of(config: ServerConfig) -> Runner:
-    """Who carries conversations out, with the config's evaluators. Raises `ConfigError` for one of unknown type."""
-    known = PluginManager.get_available_types()
+    """Who carries conversations out, with the config's evaluators. Raises `ConfigError` for one that cannot be made."""
     for number, evaluator in enumerate(config.evaluators):
-        if evaluator.type not in known:
-            raise ConfigError(f"evaluators[{number}].type: {evaluator.type!r} is unknown; known: {', '.join(known)}")
+        try:
+            PluginManager.try_out(evaluator, config.models, config.default_model)
+        except ConfigError as error:
+            raise ConfigError(f"evaluators[{number}]: {error}") from error
     return Stage(config.evaluators, default_model=config.default_model)

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from palaver.api.plan import Status
 from palaver.core.errors import ProtocolError
+from palaver.core.limits import MOST_TURNS
 from palaver.core.names import MAX_NAME, tidy_name
 from palaver.core.protocol import MAX_CONTENT
 from palaver.scenes.scene import ActionOrder
 
 MOST_AGENTS: Final = 50
-MOST_TURNS: Final = 1000
 
 
 def _name(name: str) -> str:

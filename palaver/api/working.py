@@ -9,8 +9,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from palaver import plugins
 from palaver.api.channel import Begin, Kept, Noted, Over, Replied, Stop, receive, send
-from palaver.api.compose import entries_of, plug_in, runner_of
+from palaver.api.compose import entries_of, runner_of
 from palaver.api.counting import Counters
 from palaver.api.plan import Runner
 from palaver.api.shelf import Shelf
@@ -53,7 +54,7 @@ class Worker:
 
     async def run(self) -> None:
         """Raises `ConfigError` where the config cannot be used."""
-        plug_in(self._config)
+        plugins.import_modules(self._config.plugins)
         runner = runner_of(self._config)
         counters = Counters(CollectorRegistry())
         shelf = Shelf(entries_of(self._config), default=None, counters=counters, told=self._replied)

@@ -21,6 +21,7 @@ from palaver.cli.common import (
     set_up_tracing,
 )
 from palaver.cli.numbers import port, whole
+from palaver.cli.server import hindrance
 from palaver.config import ConfigManager, LoggingConfig, ServerConfig
 from palaver.core.errors import ConfigError, LogUnavailable, MissingExtra, PalaverError
 from palaver.hub.auth import is_loopback
@@ -103,24 +104,20 @@ def set_up_logging(settings: LoggingConfig) -> None:
             )
         except OSError as error:
             raise ConfigError(f"logging.file_path {path}: {error.strerror}") from error
-    try:
-        logging.basicConfig(level=settings.level, format=settings.format, handlers=handlers, force=True)
-    except ValueError as error:
-        raise ConfigError(f"logging.format {settings.format!r}: {error}") from error
+    logging.basicConfig(level=settings.level, format=settings.format, handlers=handlers, force=True)
     keep_libraries_quiet()
 
 
-def _check_openness(config: ServerConfig) -> bool:
-    """Whether HTTP is for this machine only; raises `ConfigError` where the hub would be open to everybody."""
-    has_token = config.hub.token is not None or config.hub.secret is not None or config.hub.insecure
-    if not has_token and not is_loopback(config.hub.host):
+def is_for_this_machine(config: ServerConfig) -> bool:
+    """Whether HTTP is; raises `ConfigError` where the hub would be open to everybody."""
+    if config.hub.token is not None or config.hub.secret is not None or config.hub.insecure:
+        return False
+    if not is_loopback(config.hub.host):
         raise ConfigError(
             f"hub.host {config.hub.host} is open to other machines: set PALAVER_TOKEN or PALAVER_SECRET, "
             "or hub.insecure if you mean it"
         )
-    if not has_token and not is_loopback(config.api.host):
-        logger.warning("no token is set: requests from other machines are refused; set PALAVER_TOKEN to let them in")
-    return not has_token
+    return True
 
 
 async def _serve(config: ServerConfig, *, verbose: bool, trace: str | None) -> int:
@@ -133,7 +130,7 @@ async def _serve(config: ServerConfig, *, verbose: bool, trace: str | None) -> i
     except LogUnavailable as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        raise ConfigError(f"cannot listen on {config.hub.host}:{config.hub.port}: {error.strerror or error}") from error
+        raise ConfigError(f"cannot listen on {config.hub.host}:{config.hub.port}: {hindrance(error)}") from error
     return 0
 
 
@@ -143,7 +140,9 @@ async def _running(config: ServerConfig, *, verbose: bool, trace: str | None) ->
     from palaver.api.serving import bound, listening, url_of
     from palaver.api.workers import Workers
 
-    local_only = _check_openness(config)
+    local_only = is_for_this_machine(config)
+    if local_only and not is_loopback(config.api.host):
+        logger.warning("no token is set: requests from other machines are refused; set PALAVER_TOKEN to let them in")
     workers = Workers(config, config.api.workers, trace=trace) if config.api.workers > 1 else None
     service = service_of(config, runner=workers)
     let_the_collector_rest()

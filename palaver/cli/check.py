@@ -2,14 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from palaver import plugins
+from palaver.cli.api import is_for_this_machine
 from palaver.cli.common import Parser
 from palaver.config import SEARCH_PATH, ConfigManager, ServerConfig
 from palaver.config.loading import KeyPath, dotted_path
 from palaver.core.errors import ConfigError, PalaverError
+from palaver.evaluation.manager import PluginManager
+from palaver.hub.tls import server_tls
+from palaver.hub.tokens import auth_of
+from palaver.models.registry import create_model
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,14 +28,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code 0 for a usable config, 1 where a model or evaluator cannot be made of it, 2 where the file is wrong."""
+    """Exit code 0 for a usable config, 1 where something cannot be made of it, 2 where the file is wrong."""
     arguments = parser().parse_args(argv)
     try:
         manager = ConfigManager(arguments.file or arguments.config)
         config = manager.load_config()
-        plugins.import_modules(config.plugins)
     except ConfigError as error:
         print(error, file=sys.stderr)
+        return 2
+    try:
+        plugins.import_modules(config.plugins)
+    except ConfigError as error:
+        print(f"{manager.origin('plugins')}: {error}", file=sys.stderr)
         return 2
     failures = dict(_failures(config))
     for line in _summary(manager, config, failures):
@@ -40,23 +50,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _failures(config: ServerConfig) -> Iterator[tuple[KeyPath, str]]:
-    """The models and evaluators that cannot be made, and why."""
-    from palaver.evaluation.manager import PluginManager
-    from palaver.models.registry import create_model
-
-    made = {}
+    """The models, evaluators and settings of the hub that nothing can be made of, and why."""
+    hub = config.hub
+    tried: dict[KeyPath, Callable[[], object]] = {
+        ("hub", "host"): partial(is_for_this_machine, config),
+        ("hub", "tls_cert"): partial(server_tls, hub.tls_cert, hub.tls_key),
+        ("hub", "secret"): partial(auth_of, hub.token, moderator=hub.moderator_token, secret=hub.secret),
+    }
     for name, model in config.models.items():
-        try:
-            made[name] = create_model(model)
-        except PalaverError as error:
-            yield ("models", name), str(error)
+        tried["models", name] = partial(create_model, model)
     for number, evaluator in enumerate(config.evaluators):
-        if (evaluator.model or config.default_model) not in made:
-            continue  # its model was told already
+        tried["evaluators", number] = partial(PluginManager.try_out, evaluator, config.models, config.default_model)
+    for path, make in tried.items():
         try:
-            PluginManager().create_evaluator(evaluator, made, config.default_model)
+            make()
         except PalaverError as error:
-            yield ("evaluators", number), str(error)
+            yield path, str(error)
 
 
 def _summary(manager: ConfigManager, config: ServerConfig, failures: Mapping[KeyPath, str]) -> Iterator[str]:

@@ -5,11 +5,9 @@ import asyncio
 import errno
 import logging
 import os
-import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from palaver.cli.common import (
     Parser,
@@ -25,6 +23,7 @@ from palaver.cli.numbers import between, port, whole
 from palaver.cli.shared_log import add_shared_log_flags, log_of
 from palaver.core.errors import ConfigError, LogUnavailable
 from palaver.core.limits import MOST_HISTORY
+from palaver.core.origins import tidy_origin
 from palaver.core.policies import POLICIES
 from palaver.core.state import RoomState
 from palaver.hub.audit import AuditLog
@@ -37,8 +36,6 @@ from palaver.hub.tokens import auth_of
 from palaver.hub.transcripts import Transcripts
 
 logger = logging.getLogger(__name__)
-
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,11 +107,11 @@ def add_tls_flags(flags: argparse.ArgumentParser) -> None:
 
 
 def _origin(text: str) -> str:
-    """As a browser says it: scheme, host, a port that is not the usual one, small letters, no slash at the end."""
-    origin = text.lower().rstrip("/")
-    if origin != "null" and not _ORIGIN.fullmatch(origin):
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give scheme, host and port, as https://chat.example")
-    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin)
+    """For argparse: an origin."""
+    try:
+        return tidy_origin(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(argv: Sequence[str]) -> int:

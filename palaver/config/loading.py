@@ -81,6 +81,8 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Document:
             document.raw, document.values = builder.build(root, ())
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(_syntax_error(name, text, error)) from error
+    except RecursionError:
+        raise ConfigError(f"{name}: its lists or sections lie too deep in each other") from None
     if builder.errors:
         raise ConfigError("\n".join(builder.errors))
     return document

@@ -4,11 +4,13 @@ It knows neither files nor the environment (`palaver.config.loading`), nor which
 (`palaver.models.registry`): those may be registered.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,14 +23,15 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from palaver.config.masking import masked
-from palaver.core.limits import MOST_HISTORY, Limits
+from palaver.core.limits import MOST_HISTORY, MOST_TURNS, Limits
+from palaver.core.origins import tidy_origin
 from palaver.core.policies import POLICIES
 
 KeyPath = tuple[str | int, ...]
 
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
-_RATE: Final = re.compile(rf"(\d+)\s*/\s*({'|'.join(_PERIODS)})")
+_RATE: Final = re.compile(rf"([1-9]\d*)\s*/\s*({'|'.join(_PERIODS)})")
 
 
 def _bytes(value: Any) -> Any:
@@ -46,11 +49,23 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """0 takes a free one."""
 
 
+Origin = Annotated[str, AfterValidator(tidy_origin)]
+AnyOrigin = Annotated[str, AfterValidator(lambda text: text if text == "*" else tidy_origin(text))]
+
+
 class Section(BaseModel):
     """A part of the file: unknown keys are errors, its repr and its JSON show no secret."""
 
     # Loading turns `${PORT}` into a number where that loses nothing, so a text made of digits must become one again.
     model_config = ConfigDict(extra="forbid", validate_assignment=True, coerce_numbers_to_str=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind in (int, float, int | None):
+            raise ValueError(f"must be a number, not {str(value).lower()}")
+        return value
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
@@ -107,15 +122,15 @@ class ApiConfig(Section):
     port: Port = 8000
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     reload: bool = False
-    cors_origins: list[str] = Field(default_factory=list)
-    """Pages that may call it from a browser; none by default."""
+    cors_origins: list[AnyOrigin] = Field(default_factory=list)
+    """Pages that may call it from a browser, `*` for all; none by default."""
     rate_limit: str = "100/minute"
     """Requests of one client: a count per second, minute, hour or day; empty: no limit."""
 
     @field_validator("rate_limit")
     @classmethod
     def _is_rate(cls, text: str) -> str:
-        if text and (_RATE.fullmatch(text) is None or text.startswith("0/")):
+        if text and _RATE.fullmatch(text) is None:
             raise ValueError(f"{text!r} is no rate; write 100/minute (or second, hour, day), or nothing for no limit")
         return text
 
@@ -134,6 +149,15 @@ class LoggingConfig(Section):
     max_file_size: Bytes = 10_000_000
     """Bytes after which a new file begins; `10MB` is understood."""
     backup_count: Annotated[int, Field(ge=0)] = 5
+
+    @field_validator("format")
+    @classmethod
+    def _is_format(cls, text: str) -> str:
+        try:
+            logging.Formatter(text).format(logging.makeLogRecord({}))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{text!r} is no format of log lines: {error}") from error
+        return text
 
     @field_validator("level", mode="before")
     @classmethod
@@ -174,7 +198,7 @@ class HubConfig(Section):
     """Moderators must show it; better `PALAVER_MODERATOR_TOKEN` in the environment."""
     secret: str | None = None
     """Signs tokens (`palaver token`), of 32 bytes or more; better `PALAVER_SECRET` in the environment."""
-    origins: list[str] = Field(default_factory=list)
+    origins: list[Origin] = Field(default_factory=list)
     max_rooms: Annotated[int, Field(ge=1)] = 1000
     tls_cert: str | None = None
     """Certificate of hub and API (PEM, with its chain); they speak wss:// and https:// then."""
@@ -213,7 +237,7 @@ class ServerConfig(Section):
     evaluators: list[EvaluatorConfig] = Field(default_factory=list)
     plugins: list[str] = Field(default_factory=list)
     """Modules to import before anything is built: they register handlers, parsers, providers and evaluators."""
-    max_turns: Annotated[int, Field(ge=1)] = 20
+    max_turns: Annotated[int, Field(ge=1, le=MOST_TURNS)] = 20
     action_order: ActionOrder = "round-robin"
     speaking_order: list[Annotated[int, Field(ge=0)]] | None = None
     """For `agent_id_based`: `[2, 0, 1]` lets the third agent begin."""

@@ -23,3 +23,5 @@ class Limits:
 
 MOST_HISTORY = 10_000
 """Past messages that a newcomer may get at most: they are kept in memory."""
+MOST_TURNS = 1000
+"""Turns of a conversation that a server holds."""

@@ -29,6 +29,11 @@ class RequestHandler(ABC):
         missing = [key for key in self.required if not self.config.get(key)]
         if missing:
             raise ConfigError(f"custom_config.{missing[0]} is missing; {type(self).__name__} needs it")
+        if not isinstance(self.config.get("headers") or {}, Mapping):
+            raise ConfigError("custom_config.headers must be `name: value` lines")
+        for key, value in self.config.items():
+            if key.endswith("endpoint") and not str(value).startswith(("http://", "https://")):
+                raise ConfigError(f"custom_config.{key} is no address of the form http://host:port/path")
 
     @abstractmethod
     async def process(self, prompt: str, **kwargs: Any) -> Any:

@@ -3,12 +3,13 @@
 It does not know the config file: whatever has the attributes of `ModelSettings` will do.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from palaver.core.errors import ConfigError, ModelError
+from palaver.core.errors import ConfigError, ModelError, PalaverError
 from palaver.models import providers
 from palaver.models.azure import AzureModel
 from palaver.models.limits import RateLimit
@@ -58,7 +59,12 @@ def create_model(config: ModelSettings) -> BaseModelProvider:
     if factory is None:
         hint = "an OpenAI-compatible endpoint is `type: openai` with its api_base"
         raise ConfigError(f"type {config.type!r} is unknown; known: {', '.join(provider_types())} ({hint})")
-    model = factory(config)
+    try:
+        model = factory(config)
+    except PalaverError:
+        raise
+    except Exception as error:  # anybody's factory: whatever it cannot do with its settings is a wrong config
+        raise ConfigError(f"type {config.type!r} cannot be made: {type(error).__name__}: {error}") from error
     if isinstance(model, BaseModelProvider):
         return model
     return ConfiguredModel(model, name=config.name, temperature=config.temperature, max_tokens=config.max_tokens)
@@ -137,6 +143,8 @@ def _remote(config: ModelSettings) -> dict[str, Any]:
     attempts = extra.pop("attempts", RetryPolicy().attempts)
     limits = [extra.pop(key, None) for key in ("max_requests_per_minute", "max_tokens_per_minute")]
     try:
+        if int(attempts) < 1:
+            raise ValueError(f"attempts must be 1 or more, not {attempts}")
         settings = {"retry": RetryPolicy(attempts=int(attempts)), "limit": RateLimit(*limits)}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"custom_config: {error}") from error
@@ -160,7 +168,13 @@ def _workflow(config: ModelSettings) -> Model:
     )
 
 
-_SCRIPT_SETTINGS: Final = ("lines", "file", "cycle", "delay", "hang")
+_SCRIPT_SETTINGS: Final[Mapping[str, Any]] = {
+    "lines": list,
+    "file": str,
+    "cycle": bool,
+    "delay": int | float,
+    "hang": bool,
+}
 
 
 def _scripted(config: ModelSettings) -> Model:
@@ -169,10 +183,15 @@ def _scripted(config: ModelSettings) -> Model:
     unknown = [key for key in settings if key not in _SCRIPT_SETTINGS]
     if unknown:
         raise ConfigError(f"custom_config.{unknown[0]} is unknown; known: {', '.join(_SCRIPT_SETTINGS)}")
+    for key, value in settings.items():
+        if not isinstance(value, _SCRIPT_SETTINGS[key]) or (
+            isinstance(value, float | int) and not 0 <= value < math.inf
+        ):
+            raise ConfigError(f"custom_config.{key} cannot be {value!r}")
     lines, file = settings.pop("lines", None), settings.pop("file", config.name)
     if lines is None:
         return ScriptedModel.from_file(file, **settings)
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+    if not all(isinstance(line, str) for line in lines):
         raise ConfigError("custom_config.lines must be a list of texts")
     return ScriptedModel(lines, name=config.name, **settings)
 

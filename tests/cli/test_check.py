@@ -86,3 +86,21 @@ def test_plugins_are_imported_before_models_are_made(tmp_path: Path, monkeypatch
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path / "nowhere.yaml")]) == 2
     assert "nowhere.yaml: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_what_would_keep_the_server_from_starting_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also of evaluators whose model cannot be made."""
+    hub = "hub: {host: 0.0.0.0, tls_cert: nowhere.pem}\n"
+    evaluators = "evaluators: [{type: rule_based, config: {max_turn_number: x}}]\n"
+    assert checked(tmp_path, "models: {m: {name: m, type: openai, api_base: nowhere}}\n" + hub + evaluators) == 1
+    told = capsys.readouterr().err
+    assert "palaver.yaml, line 2: hub.host: hub.host 0.0.0.0 is open to other machines" in told
+    assert "palaver.yaml, line 2: hub.tls_cert: --tls-cert and --tls-key go together" in told
+    assert "palaver.yaml, line 3: evaluators[0]: rule_based: max_turn_number must be a whole number" in told
+
+
+def test_a_plugin_that_cannot_be_imported_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(tmp_path, "max_turns: 3\nplugins: [no_such_plugin]\n") == 2
+    assert "palaver.yaml, line 2: plugin 'no_such_plugin' cannot be imported" in capsys.readouterr().err

@@ -87,6 +87,7 @@ def test_half_a_placeholder_is_an_error(text: str) -> None:
         ("? [a, b]\n: 1\n", "line 1: a key must be a word, not a list"),
         ("a: &x [1, *x]", "an alias that contains itself"),
         ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: " + "[" * 5000, "f.yaml: its lists or sections lie too deep in each other"),
         ("a: 1\n---\nb: 2\n", "f.yaml, line 2"),
         ("b: 1\na: \x01", "f.yaml, line 2: the character '\\x01' cannot stand in YAML"),
     ],

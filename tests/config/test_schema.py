@@ -66,6 +66,13 @@ def test_any_evaluator_type_may_be_named() -> None:
         ("hub: {prot: 1}", "hub.prot: unknown key; do you mean port?"),
         ("hub: {policy: chaos}", "hub.policy: floor policy 'chaos' is unknown; known: open"),
         ("api: {rate_limit: often}", "api.rate_limit: 'often' is no rate; write 100/minute"),
+        ("api: {rate_limit: 00/minute}", "api.rate_limit: '00/minute' is no rate"),
+        ("api: {port: true}", "api.port: must be a number, not true"),
+        ("api: {cors_origins: [chat.example]}", r"api.cors_origins\[0\]: 'chat.example' is no origin; give scheme"),
+        ("hub: {origins: ['*']}", r"hub.origins\[0\]: '\*' is no origin; give scheme"),
+        ("max_turns: 1001", "max_turns: input should be less than or equal to 1000"),
+        ("logging: {format: '%(nope)s'}", "logging.format: '%.nope.s' is no format of log lines"),
+        ("logging: {format: '%(name)d'}", "logging.format: '%.name.d' is no format of log lines"),
         ("api: 5", "api: must be settings, `key: value`, not 5"),
     ],
 )
@@ -148,3 +155,9 @@ def test_without_a_file_the_model_that_comes_along_speaks(tmp_path: Path, monkey
     monkeypatch.setenv("HOME", str(tmp_path))
     config = ConfigManager(environ={}).load_config()
     assert config.models[config.default_model].type == "hf"
+
+
+def test_pages_are_known_as_browsers_say_them(tmp_path: Path) -> None:
+    """With a slash at the end, or the usual port, no browser's `Origin` would ever be the same."""
+    config = manager(tmp_path, "api: {cors_origins: ['https://Chat.example:443/', '*']}\n").load_config()
+    assert config.api.cors_origins == ["https://chat.example", "*"]

@@ -214,7 +214,7 @@ async def test_the_timeout_and_the_attempts_of_the_config_hold() -> None:
 
 
 def test_limits_that_cannot_be_are_refused() -> None:
-    for custom in ({"max_requests_per_minute": 0}, {"attempts": "many"}):
+    for custom in ({"max_requests_per_minute": 0}, {"attempts": "many"}, {"attempts": 0}):
         with pytest.raises(ConfigError, match="custom_config: "):
             create_model(ModelConfig(name="m", type="ollama", custom_config=custom))
 
@@ -249,9 +249,13 @@ async def test_a_script_is_in_the_config_or_in_a_file(tmp_path: Path) -> None:
     assert (await named.generate("x")).content == (await given.generate("x")).content == "From the file."
 
 
-@pytest.mark.parametrize("custom", [{"line": []}, {"lines": "One."}])
+@pytest.mark.parametrize(
+    "custom",
+    [{"line": []}, {"lines": "One."}]
+    + [{"lines": ["One."], **more} for more in ({"delay": "slow"}, {"delay": -1}, {"cycle": "no"})],
+)
 def test_a_script_that_is_none_is_refused(custom: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"custom_config\.line"):
+    with pytest.raises(ConfigError, match=r"custom_config\.(line|delay|cycle)"):
         create_model(ModelConfig(name="s", type="scripted", custom_config=custom))
 
 
@@ -311,3 +315,10 @@ async def test_a_registered_type_may_be_named(monkeypatch: pytest.MonkeyPatch) -
     model = create_model(ModelConfig(name="polly", type="parrot", custom_config={"word": "Hello"}))
     assert isinstance(model, BaseModelProvider)
     assert (model.name, (await model.generate("x")).content) == ("polly", "Hello")
+
+
+def test_whatever_a_factory_cannot_do_with_its_settings_is_a_wrong_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_factories", dict(registry._factories))
+    registry.register_provider("mine", lambda config: ScriptedModel(config.custom_config["words"]))
+    with pytest.raises(ConfigError, match="type 'mine' cannot be made: KeyError: 'words'"):
+        create_model(ModelConfig(name="m", type="mine"))
