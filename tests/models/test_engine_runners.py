@@ -93,6 +93,49 @@ def test_a_model_that_does_not_fit_is_decoded_one_after_another(caplog: pytest.L
             torch.testing.assert_close(mine, plain(model, prompt), atol=1e-4, rtol=1e-4)
 
 
+WITH_OTHER_CACHES: dict[str, tuple[Callable[[], transformers.PretrainedConfig], bool]] = {
+    "rwkv, which takes no cache": (
+        lambda: transformers.RwkvConfig(vocab_size=120, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32),
+        False,
+    ),
+    "recurrent gemma, whose state lies in the model": (
+        lambda: transformers.RecurrentGemmaConfig(
+            vocab_size=120, hidden_size=32, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4
+        ),
+        False,
+    ),
+    "bamba, which must be told positions": (
+        lambda: transformers.BambaConfig(
+            **SMALL,
+            attn_layer_indices=[1],
+            mamba_n_heads=8,
+            mamba_d_head=8,
+            mamba_n_groups=1,
+            mamba_d_state=8,
+            mamba_chunk_size=16,
+        ),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OTHER_CACHES)
+def test_a_cache_that_cannot_be_gone_on_from_is_not_used(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    config, has_cache = WITH_OTHER_CACHES[name]
+    model = made(config())
+    first, second = tokens(14, 1), tokens(9, 2)
+    with torch.inference_mode():
+        runner = runner_for(model, CPU, "auto")
+        assert isinstance(runner, SoloRunner) and runner.has_cache == has_cache
+        assert ("from the beginning, which is slow" in caplog.text) != has_cache
+        one, two = runner.new_row(), runner.new_row()
+        runner.forward([Work(one, first[:12]), Work(two, second[:8])])
+        runner.forward([Work(one, first[12:13])])
+        found = runner.forward([Work(one, first[13:]), Work(two, second[8:])])
+        for mine, prompt in zip(found, (first, second), strict=True):
+            torch.testing.assert_close(mine, plain(model, prompt), atol=1e-4, rtol=1e-4)
+
+
 def test_recurrent_models_start_anew_instead_of_being_cut() -> None:
     row = CacheRow(made(transformers.LlamaConfig(**SMALL)), is_recurrent=True)
     row.tokens = [1, 2, 3]
