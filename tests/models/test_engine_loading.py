@@ -4,14 +4,27 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig
+from transformers import (
+    AutoConfig,
+    BartConfig,
+    BertConfig,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    MptConfig,
+    PretrainedConfig,
+    T5Config,
+    ViTConfig,
+    XLNetConfig,
+)
 
 from palaver.core.errors import MissingExtra, ModelError
 from palaver.models.engine.devices import Place, choose_dtype, choose_place
-from palaver.models.engine.loading import count_parameters, find, fingerprint, load_weights, need
+from palaver.models.engine.loading import Loaded, count_parameters, find, fingerprint, load_weights, need
+from tests.models.tiny_llama import make_tokenizer
 
 CPU = Place(torch.device("cpu"))
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
@@ -126,6 +139,66 @@ def test_a_broken_folder_says_what_could_not_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-kind"}')
     with pytest.raises(ModelError, match="cannot load"):
         load_weights(str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [0, 300, -2000])
+def test_weights_that_were_not_downloaded_whole_are_an_error(tiny_llama: Path, tmp_path: Path, size: int) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ModelError, match="was not downloaded whole"):
+        load_weights(str(tmp_path / "cut"))
+
+
+def test_weights_that_are_missing_are_an_error_not_noise(tiny_llama: Path, tmp_path: Path) -> None:
+    config = LlamaConfig.from_pretrained(tiny_llama)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"lack weights: lm_head\.weight"):
+        load_weights(str(tmp_path))
+
+
+def test_weights_of_other_sizes_are_an_error_that_says_so(tiny_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "other")
+    LlamaConfig.from_pretrained(tiny_llama, hidden_size=64).save_pretrained(tmp_path / "other")
+    with pytest.raises(ModelError, match=r"sizes that its config\.json tells"):
+        load_weights(str(tmp_path / "other"))
+
+
+def test_a_folder_without_a_tokenizer_says_what_is_missing(tiny_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(ModelError, match="its tokenizer is missing or broken"):
+        load_weights(str(tmp_path / "mute"))
+
+
+@pytest.mark.parametrize(
+    "config", [BertConfig(architectures=["BertForMaskedLM"]), T5Config(), BartConfig(), ViTConfig()]
+)
+def test_what_does_not_continue_a_text_is_refused(config: PretrainedConfig, tmp_path: Path) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="only models that continue a text"):
+        load_weights(str(tmp_path))
+
+
+def test_files_of_llama_cpp_are_told_where_they_belong(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    for given in (file, tmp_path):
+        with pytest.raises(ModelError, match=rf"llama-server -m {file}.*--api-base"):
+            find(str(given))
+
+
+def test_a_revision_of_a_folder_is_an_error(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match=r"--revision main: .* is a folder"):
+        load_weights(str(tiny_llama), revision="main")
+
+
+def test_a_context_that_is_none_is_not_taken_for_one() -> None:
+    def context(config: PretrainedConfig) -> int:
+        return Loaded("m", SimpleNamespace(config=config), None, CPU, torch.float32, "").context_tokens
+
+    assert context(MptConfig(max_seq_len=512)) == 512
+    assert context(XLNetConfig()) == 2048
 
 
 def test_loading_reports_progress_and_facts(tiny_llama: Path) -> None:

@@ -8,6 +8,13 @@ from typing import Any
 from palaver.core.errors import ModelError
 
 
+def check_adapter(path: str) -> None:
+    """Raise `ModelError` where a folder holds no adapter; what is no folder may be a name on the hub."""
+    folder = Path(path).expanduser()
+    if folder.exists() and not (folder / "adapter_config.json").is_file():
+        raise ModelError(f"--lora {path}: no adapter_config.json there")
+
+
 class Adapters:
     """Adapters by the path they were loaded from; "" is the base model alone.
 
@@ -26,8 +33,6 @@ class Adapters:
         adapters = cls()
         for path in dict.fromkeys(paths):
             folder = Path(path).expanduser()
-            if folder.exists() and not (folder / "adapter_config.json").is_file():
-                raise ModelError(f"--lora {path}: no adapter_config.json there")
             tell(f"loading adapter {path}", None)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers for an old attribute

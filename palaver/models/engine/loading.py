@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,15 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from palaver.core.errors import MissingExtra, ModelError
-from palaver.models.engine.adapters import Adapters
+from palaver.models.engine.adapters import Adapters, check_adapter
 from palaver.models.engine.devices import Place, choose_dtype, choose_place
 
 logger = logging.getLogger(__name__)
 logging.getLogger("huggingface_hub").handlers.clear()  # it prints on its own besides: each line stood there twice
 
 _MIB = 1 << 20
+_LIMITS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len")
+"""What configurations call the longest context."""
 Progress = Callable[[str, float | None], None]
 """Called with a line for the room and how much is done, 0 to 1, or None where that is not known."""
 
@@ -46,8 +48,8 @@ class Loaded:
     def context_tokens(self) -> int:
         """What the architecture was made for; 2,048 where it does not say."""
         config = self.model.config.get_text_config()
-        limits = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
-        return next((int(limit) for limit in limits if limit), 2048)
+        limits = (getattr(config, name, None) or 0 for name in _LIMITS)
+        return next((int(limit) for limit in limits if limit > 0), 2048)
 
 
 def load_weights(
@@ -80,17 +82,23 @@ def load_weights(
     quantisation = _quantisation(load_in_4bit, load_in_8bit)
     if lora:
         need("peft", "lora")
+    for adapter in lora:
+        check_adapter(adapter)
     source = find(model)
+    if revision and Path(source).is_dir():
+        raise ModelError(f"--revision {revision}: {model} is a folder, and a folder has no revisions")
     common = {"revision": revision, "trust_remote_code": trust_remote_code}
     with _plain_errors(model, trust_remote_code), _without_bars():
         tell(f"reading {model}", 0.0)
         config = AutoConfig.from_pretrained(source, **common)
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        _check_kind(config, model)
+        tokenizer = _tokenizer(source, common)
         parameters = count_parameters(config, trust_remote_code)
         chosen = choose_dtype(dtype, place, parameters)
         tell(f"loading {_amount(parameters)} parameters of {model} as {_short(chosen)} on {place.device}", 0.1)
-        weights = AutoModelForCausalLM.from_pretrained(
+        weights, found = AutoModelForCausalLM.from_pretrained(
             source,
+            output_loading_info=True,
             config=config,
             dtype=chosen,
             device_map=_device_map(place),
@@ -98,6 +106,7 @@ def load_weights(
             **({} if attn in ("auto", "ragged") else {"attn_implementation": attn}),
             **common,
         )
+        _check_complete(found["missing_keys"])
         weights.eval()
         adapters = Adapters.load(weights, lora, tell)
     if compile_layers:
@@ -114,6 +123,9 @@ def find(model: str) -> str:
 
         return str(tiny.path())
     folder = Path(model).expanduser()
+    gguf = [folder] if folder.suffix == ".gguf" else sorted(folder.glob("*.gguf"))
+    if gguf and not (folder / "config.json").is_file():
+        raise ModelError(f"{model} is for llama.cpp: run `llama-server -m {gguf[0]}` and give --api-base its address")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"{model} holds no config.json: give the folder of a Hugging Face model")
@@ -157,6 +169,34 @@ def count_parameters(config: Any, trust_remote_code: bool = False) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _check_kind(config: Any, model: str) -> None:
+    """Refuse what does not continue a text: it would load in part, and speak noise."""
+    kind = next(iter(config.architectures or ()), config.model_type)
+    of_its_own = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or ())
+    continues = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or of_its_own
+    if config.is_encoder_decoder or not continues or kind.endswith("ForMaskedLM"):
+        raise ModelError(
+            f"{model} is a {kind}, and only models that continue a text can be loaded here: "
+            "serve it elsewhere and give --api-base, or take another"
+        )
+
+
+def _tokenizer(source: str, common: dict[str, Any]) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(source, **common)
+    except Exception as error:  # a file of somebody else's, read by several libraries
+        logger.debug("cannot read the tokenizer", exc_info=True)
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"cannot load {source}: its tokenizer is missing or broken ({text})") from error
+
+
+def _check_complete(missing: Collection[str]) -> None:
+    """What is missing in the files was made up at random: the model would speak noise."""
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"its files lack weights: {min(missing)}{more}")
+
+
 def _device_map(place: Place) -> Any:
     """None on the processor, so that it needs no accelerate."""
     return None if place.device.type == "cpu" else place.device_map or {"": str(place.device)}
@@ -198,11 +238,23 @@ def _plain_errors(model: str, trusted: bool) -> Iterator[None]:
         raise ModelError(
             f"{model} does not fit on the card: try --load-in-4bit, --device auto (several cards) or a smaller model"
         ) from error
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "trust_remote_code" in str(error) and not trusted:
-            text = "it brings code of its own; --trust-remote-code runs it, if you trust who wrote it"
-        raise ModelError(f"cannot load {model}: {text}") from error
+    except Exception as error:  # files of somebody else's, read by several libraries
+        logger.debug("cannot load %s", model, exc_info=True)
+        raise ModelError(f"cannot load {model}: {_reason(error, trusted)}") from error
+
+
+def _reason(error: Exception, trusted: bool) -> str:
+    """The first line of what a library says, or what it means."""
+    told = str(error).strip()
+    if "trust_remote_code" in told and not trusted:
+        return "it brings code of its own; --trust-remote-code runs it, if you trust who wrote it"
+    if "ignore_mismatched_sizes" in told:
+        return "its weights are not of the sizes that its config.json tells"
+    if type(error).__name__ in ("SafetensorError", "UnpicklingError"):
+        return f"a file of its weights is broken or was not downloaded whole ({told.splitlines()[0]})"
+    if "couldn't connect to" in told:
+        return "there is no folder of that name here, it was not downloaded before, and huggingface.co is out of reach"
+    return told.splitlines()[0] if told else type(error).__name__
 
 
 @contextmanager
