@@ -191,7 +191,7 @@ class HFModel:
             )
             request = Request(
                 tokens=prompt.tokens,
-                max_tokens=max(1, max_tokens),
+                max_tokens=max(1, min(max_tokens, prompt.room)),
                 on_done=channel.done,
                 on_text=channel.text if on_text is not None else None,
                 sampling=sampling,

@@ -69,6 +69,14 @@ def test_a_template_without_system_role_gets_the_personality_in_the_first_user_t
     assert "<|im_start|>user\nBe Sage.\n\nhi<|im_end|>" in text and "system" not in text
 
 
+@pytest.mark.parametrize("broken", ["{{ 1 / 0 }}", "{{ messages[9].content }}", "{{ messages.x.y }}", "{% for"])
+def test_a_template_that_fails_is_an_error_that_says_so(broken: str) -> None:
+    made = Prompter(make_tokenizer(broken), context_tokens=2048)
+    assert made.end_tokens == frozenset()
+    with pytest.raises(ModelError, match="template refuses the conversation"):
+        made.build(said("hi", system="Be Sage."), max_tokens=10)
+
+
 def test_a_strict_template_gets_turns_that_alternate() -> None:
     messages: list[ChatMessage] = [
         {"role": "system", "content": "Be Sage."},

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from palaver.models.hf import HFModel, LocalWeights
 from palaver.models.model import Cancel, ChatMessage
-from tests.models.tiny_llama import greedy
+from tests.models.tiny_llama import greedy, make_tokenizer
 
 TALK: list[ChatMessage] = [
     {"role": "system", "content": "You are Zen Sage."},
@@ -109,6 +109,18 @@ async def test_a_prompt_that_does_not_fit_is_a_failure_that_says_what_to_do(weig
     )
     assert not reply.success and reply.stop_reason == "error"
     assert "--max-context-tokens" in (reply.error or "")
+
+
+async def test_a_reply_ends_where_the_context_does(tmp_path: Path) -> None:
+    """Learned positions know no further one: on a card, asking for it takes the whole process down."""
+    config = GPT2Config(vocab_size=512, n_embd=32, n_layer=1, n_head=2, n_positions=64, eos_token_id=0)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    model = await HFModel.open(str(tmp_path), threads=1)
+    reply = await model.complete(TALK, max_tokens=100, temperature=1.5, seed=2)
+    await model.close()
+    assert reply.error is None
+    assert reply.usage.prompt_tokens + reply.provenance["max_tokens"] == 64
 
 
 async def test_trimming_is_told(weights: LocalWeights) -> None:

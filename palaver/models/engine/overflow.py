@@ -84,5 +84,5 @@ def _cut_last(
 def _too_long(tokens: int, room: int) -> ModelError:
     return ModelError(
         f"the personality takes {tokens} tokens and leaves no room for a message in {room}: "
-        "shorten the prompt file or raise --max-context-tokens"
+        "shorten the prompt file, or raise --max-context-tokens if the model goes further"
     )

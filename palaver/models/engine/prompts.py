@@ -26,6 +26,8 @@ FALLBACK_STOPS = ("\nUser:", "\nAssistant:", "\nSystem:")
 _LABELS = {"user": "User", "assistant": "Assistant"}
 _GO_ON = "(go on)"
 """The user turn put in where a strict template wants one and nobody spoke."""
+_TEMPLATE_FAILS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""A template is somebody's program, and fails in any way that a program may."""
 _LOOKS_LIKE_CONTROL = re.compile(r"[<\[].*[>\]]")
 
 _MARKUP = re.compile(r"<\|[^<>|\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>")
@@ -44,6 +46,8 @@ class Prompt:
     """Tokens cut from the start of a last message that was too long by itself."""
     system_merged: bool = False
     """Whether the personality went into the first user turn because the template has no system role."""
+    room: int = 0
+    """Tokens that are left for the reply."""
 
     @property
     def hash(self) -> str:
@@ -80,7 +84,7 @@ class Prompter:
         ]
         try:
             return "probe-s" in self._apply(probe)
-        except (TemplateError, ValueError, TypeError, KeyError):
+        except _TEMPLATE_FAILS:
             return False
 
     @cached_property
@@ -94,7 +98,7 @@ class Prompter:
         ]
         try:
             after = self._apply(probe, add_generation_prompt=False).partition("probe-a")[2]
-        except (TemplateError, ValueError, TypeError, KeyError):
+        except _TEMPLATE_FAILS:
             return frozenset()
         first = self._encode(after)[:1]
         return frozenset(first) & frozenset(self._tokenizer.all_special_ids)
@@ -111,7 +115,8 @@ class Prompter:
             fitted = fit(ready, room=room, encode=self.tokens_of, count=self._count, cut=self._cut)
             stop = () if self._has_template else FALLBACK_STOPS
             merged = not self.has_system_role and ready[0]["role"] == "system"
-            return Prompt(fitted.tokens, stop, fitted.trimmed_messages, fitted.truncated_tokens, merged)
+            left = limit - len(fitted.tokens)
+            return Prompt(fitted.tokens, stop, fitted.trimmed_messages, fitted.truncated_tokens, merged, left)
 
     def tokens_of(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Tokens of the conversation up to where the assistant's reply begins."""
@@ -135,11 +140,11 @@ class Prompter:
             return _fallback(messages)
         try:
             return self._apply(messages)
-        except (TemplateError, ValueError, TypeError, KeyError):
+        except _TEMPLATE_FAILS:
             logger.debug("the chat template refuses these messages as they are; merging", exc_info=True)
         try:
             return self._apply(_alternating(messages))
-        except (TemplateError, ValueError, TypeError, KeyError) as error:
+        except _TEMPLATE_FAILS as error:
             raise ModelError(f"the model's chat template refuses the conversation: {error}") from error
 
     @cached_property
