@@ -79,19 +79,26 @@ def door(command: str | None = None) -> NoReturn:
 def end_with(program: Callable[[], int]) -> NoReturn:
     """Call `program` and end the process with the exit code that it returns."""
     code: int | None = None
+    _open_what_is_closed()
     atexit.register(lambda: _leave(code))  # registered first, called last
     try:
         try:
             code = program()
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except BrokenPipeError:
         if not _is_unread():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = _UNREAD
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that whoever started us has closed (`>&-`) lead nowhere, else a socket gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  # for as long as we run
 
 
 def _is_unread() -> bool:

@@ -59,8 +59,6 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Moderate until the end of the input, /quit or Ctrl-C; a script with a refused command exits with 1."""
     arguments = parser().parse_args(argv)
-    if sys.stdin is None:  # closed: without this, the next socket would be taken for our input
-        sys.stdin = Path(os.devnull).open()  # noqa: SIM115  # for as long as we run
     try:
         return run_async(_moderate(arguments))
     except asyncio.CancelledError:  # SIGTERM, see below

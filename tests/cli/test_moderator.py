@@ -224,6 +224,30 @@ def test_a_full_disk_and_a_closed_input_are_told_in_one_line(hub: str) -> None:
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
+@pytest.mark.system
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_not_taken_for_a_socket(hub: str, closed: str) -> None:
+    """It aborted the process: uvloop closes no socket under the number of a standard stream."""
+    command = f"echo hello | {sys.executable} moderator.py --server {hub} {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.system
+def test_bytes_that_are_no_text_are_said_as_such_also_where_the_output_is_a_file(hub: str, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "moderator.py", "--server", hub],
+            cwd=ROOT,
+            input=b"caf\xe9\n",
+            stdout=out,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "caf\ufffd" in (tmp_path / "out").read_text()
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TextIO
 
 import aioconsole  # type: ignore[import-untyped]  # it ships no types
-from aioconsole.stream import NonFileStreamWriter  # type: ignore[import-untyped]
+from aioconsole.stream import NonFileStreamReader, NonFileStreamWriter  # type: ignore[import-untyped]
 
 from palaver.core.errors import PalaverError
 from palaver.participants.console.lines import Line
@@ -93,7 +93,8 @@ class PlainFront:
 
     async def __aenter__(self) -> Self:
         reader, out = await aioconsole.get_standard_streams()
-        self._reader = _Lines(reader) if isinstance(reader, asyncio.StreamReader) else reader
+        is_pipe = isinstance(reader, asyncio.StreamReader)
+        self._reader = _Lines(reader) if is_pipe else NonFileStreamReader(sys.stdin.buffer)  # bytes, whatever they are
         if not isinstance(out, NonFileStreamWriter):
             self._out, (_, self._err) = out, await aioconsole.get_standard_streams(use_stderr=True)
         return self
