@@ -52,6 +52,7 @@ def presence(state: RoomState, member: Member, what: Change, text: str = "", pro
         text=text,
         progress=progress,
         members=len(state.members),
+        about=member.about if what == "joined" else "",
     )
 
 

@@ -224,7 +224,7 @@ def debate(situation: Situation) -> Decision:
         return Decision(reason="debate: all phases are over, or nobody is here who could speak")
     number = situation.memory["phase"]
     phase = f"debate: phase {number} ({situation.params['phases'][number - 1].get('name', 'unnamed')})"
-    key = max((key for key in due if _comes(situation, key)), key=lambda key: due[key])
+    key = next(key for key in due_in_debate(situation) if _comes(situation, key))
     if key not in {one.key for one in situation.candidates}:
         return Decision(reason=f"{phase} waits for {key}")
     situation.memory["given"] = [key, situation.turns[key]]
@@ -261,6 +261,26 @@ def _comes(situation: Situation, key: str) -> bool:
     if here is None:
         return key in situation.missing or key not in situation.turns
     return bool(here.waits) or here in situation.candidates
+
+
+def debate_waits(situation: Situation) -> str:
+    """What a debate waits for that does not come by itself, in words for people; empty where it goes on."""
+    phases = situation.params["phases"]
+    if not phases:
+        return "the debate has no phases: /policy debate file=FILE.yaml gives it some"
+    here = {one.key for one in situation.everyone}
+    if key := next((key for key in due_in_debate(situation) if _comes(situation, key)), ""):
+        speakers = {key_of(name): name for phase in phases for name in phase.get("speakers", ())}
+        return "" if key in here else f"the debate waits for {speakers.get(key, key)}, who is not here"
+    if situation.memory.get("phase", 0) == len(phases):
+        return "all phases of the debate are over: /policy NAME lets them talk on"
+    return "nobody is here who could speak in the debate's next phase" if here else ""
+
+
+def due_in_debate(situation: Situation) -> list[str]:
+    """Keys of those who have turns left in this phase or missed some, next first."""
+    due: dict[str, int] = situation.memory.get("due", {})
+    return sorted(due, key=lambda key: -due[key])
 
 
 POLICIES: dict[str, Policy] = {

@@ -233,7 +233,8 @@ class FloorView(FromHub, frozen=True, kw_only=True, tag="floor"):
     paused_by: tuple[str, ...] = ()
     """Moderators who have paused the room; nobody where it paused itself (`/step`, hop limit, budget, alarm)."""
     waits: str = ""
-    """Why nobody has the floor though somebody is to answer and the room is not paused, in words for people."""
+    """What the room waits for that does not come by itself, though nobody has paused it, in words for people: before a
+    colon what it is, then why, or what to do."""
     ended: bool = False
     """The conversation has ended: nobody speaks here any more."""
 
@@ -275,6 +276,8 @@ class Presence(FromHub, frozen=True, kw_only=True, tag="presence"):
     text: str = ""
     progress: float | None = None
     members: int = 0
+    about: str = ""
+    """What it told of itself, where it joined."""
 
 
 class Grant(FromHub, frozen=True, kw_only=True, tag="grant"):

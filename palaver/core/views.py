@@ -4,7 +4,7 @@ from itertools import islice
 
 from palaver.core import budgets, floor
 from palaver.core.message import Role, timestamp
-from palaver.core.policies import models_left, rotation
+from palaver.core.policies import debate_waits, due_in_debate, models_left, rotation
 from palaver.core.protocol import FloorView, Holder, Seat, Welcome
 from palaver.core.seats import CROWD
 from palaver.core.situation import Situation
@@ -86,17 +86,30 @@ def _waits(state: RoomState, situation: Situation) -> str:
     """What is in the way of those who wait, where nobody has paused the room."""
     if state.floor.paused or state.floor.grants or state.ended:
         return ""
+    if state.floor.policy == "debate":
+        return debate_waits(situation)
     if models_left(situation) > 0 or not (owing := situation.owing) or any(one.role != "model" for one in owing):
         return ""
     limit = situation.params["max_in_a_row"]
     return (
-        f"{limit} messages of models in a row: they wait until a person speaks, or "
-        f"/policy {state.floor.policy} max_in_a_row=0"
+        f"models wait for a person to speak: {limit} messages in a row; "
+        f"/policy {state.floor.policy} max_in_a_row=0 lets them go on"
     )
 
 
 def _queue(state: RoomState, situation: Situation) -> list[str]:
     """Names of those who wait for the floor, nearest first, as far as can be known without drawing."""
     waiting = [hand.name for hand in state.floor.hands]
-    owing = rotation(situation) if state.floor.policy in ("round_robin", "mention") else situation.owing
-    return waiting + [candidate.name for candidate in owing if candidate.name not in waiting]
+    return waiting + [name for name in _expected(state, situation) if name not in waiting]
+
+
+def _expected(state: RoomState, situation: Situation) -> list[str]:
+    match state.floor.policy:
+        case "chair":
+            return []
+        case "debate":
+            names = {one.key: one.name for one in situation.everyone}
+            return [names[key] for key in due_in_debate(situation) if key in names and key not in state.floor.grants]
+        case "round_robin" | "mention":
+            return [one.name for one in rotation(situation)]
+    return [one.name for one in situation.owing]

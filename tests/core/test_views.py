@@ -30,8 +30,8 @@ def test_models_that_wait_for_a_person_are_told_and_why() -> None:
     assert floor_view(world.state).waits == ""
     world.say("Bob")
     told = floor_view(world.state)
-    assert told.waits.startswith("2 messages of models in a row: they wait until a person speaks")
-    assert told.waits.endswith("or /policy open max_in_a_row=0")
+    assert told.waits.startswith("models wait for a person to speak: 2 messages in a row")
+    assert told.waits.endswith("/policy open max_in_a_row=0 lets them go on")
     assert told.queue == ("Ada", "Bob") and not told.holders
     for question in ("/status", "/queue"):
         answer = world.command(question)
@@ -53,6 +53,37 @@ def test_nobody_waits_for_a_person_in_a_room_that_is_paused_has_ended_or_has_a_s
     assert floor_view(world.state).waits == ""
     world.do("/end")
     assert (floor_view(world.state).waits, floor_view(world.state).ended) == ("", True)
+
+
+def test_a_debate_tells_who_is_next_what_it_waits_for_and_when_it_is_over() -> None:
+    world = room_of("Ada", "Bob", "Cid", policy="""debate phases='[{"speakers":["Ada","Bob","Zöe"]}]'""")
+    assert (world.holders(), floor_view(world.state).queue) == (["Ada"], ("Bob",))
+    assert floor_view(world.state).waits == ""
+    world.say("Ada")
+    world.say("Bob")
+    assert (floor_view(world.state).waits, floor_view(world.state).queue) == (
+        "the debate waits for Zöe, who is not here",
+        (),
+    )
+    world.join("Zöe")
+    assert (world.holders(), floor_view(world.state).waits) == (["Zöe"], "")
+    world.say("Zöe")
+    told = floor_view(world.state)
+    assert told.waits == "all phases of the debate are over: /policy NAME lets them talk on"
+    assert told.queue == ()
+    world.do("/policy chair")
+    assert (floor_view(world.state).waits, floor_view(world.state).queue) == ("", ())
+    world.do("/policy debate")
+    assert floor_view(world.state).waits == "the debate has no phases: /policy debate file=FILE.yaml gives it some"
+
+
+def test_a_debate_whose_next_speakers_are_all_silenced_says_so() -> None:
+    world = room_of("Ada", "Bob", policy="""debate phases='[{"speakers":["Ada"]},{"speakers":["Bob"]}]'""")
+    world.do("/mute Bob")
+    world.say("Ada")
+    assert floor_view(world.state).waits == "nobody is here who could speak in the debate's next phase"
+    world.do("/unmute Bob")
+    assert (world.holders(), floor_view(world.state).waits) == (["Bob"], "")
 
 
 def test_the_roster_says_who_loads_is_muted_deaf_or_away() -> None:

@@ -11,7 +11,7 @@ from palaver.core.errors import CommandError
 from palaver.core.message import key_of
 from palaver.core.policies import POLICIES
 from palaver.core.protocol import Close
-from palaver.core.state import FOREVER
+from palaver.core.state import FOREVER, RoomState
 from palaver.core.steering.turn import Outcome, Turn, able, agent, like
 
 # --- silence -----------------------------------------------------------------------------------------------------
@@ -196,9 +196,19 @@ def _policy(turn: Turn) -> Outcome:
         _begin_anew(turn, f"policy is now {word}")
     now.policy, now.params = word, params
     floor.pace(turn.state, turn.out, slow)
-    missing = [name for name in params.get("order", ()) if key_of(str(name)) not in turn.state.records]
-    note = f"; nobody here has been called {', '.join(map(str, missing))}" if missing else ""
-    return Outcome(f"policy {word}: {policy.summary}{note}", {"policy": [before, _told(word, params)]})
+    text = f"policy {word}: {policy.summary}{_note(turn.state, word, params)}"
+    return Outcome(text, {"policy": [before, _told(word, params)]})
+
+
+def _note(state: RoomState, policy: str, params: Mapping[str, Any]) -> str:
+    """What a moderator may not have meant: names that no agent here has had."""
+    if policy == "selector" and not params.get("by"):
+        return "; by=NAME says who chooses, until then the longest silent speaks"
+    phases = params.get("phases", ())
+    named = [*params.get("order", ()), *(name for phase in phases for name in phase.get("speakers", ()))]
+    named = [str(name) for name in [*named, *filter(None, [params.get("by")])]]
+    missing = [name for name in dict.fromkeys(named) if key_of(name) not in state.records]
+    return f"; no model or user simulator here has been called {', '.join(missing)}" if missing else ""
 
 
 def _told(policy: str, params: Mapping[str, Any]) -> str:
@@ -239,7 +249,11 @@ _PHASE = {"name": str, "speakers": list, "turns": int}
 def _check_phases(phases: list[Any]) -> None:
     for number, phase in enumerate(phases, 1):
         if not isinstance(phase, dict) or not phase.keys() <= _PHASE.keys():
-            raise CommandError(f"phase {number} of the debate must be a mapping of {', '.join(_PHASE)}: {phase!r}")
+            fields = ", ".join(_PHASE)
+            raise CommandError(
+                f"phase {number} of the debate must be a mapping of {fields}, not {phase!r}; write phases='[…]' in "
+                "single quotes, or file=FILE.yaml"
+            )
         for field, value in phase.items():
             if type(value) is not _PHASE[field]:
                 raise CommandError(f"phase {number}: {field}={value!r} must be a {_PHASE[field].__name__}")

@@ -120,12 +120,14 @@ function noticeItem({ text, tone, at }) {
   return el("li", { class: `notice ${tone}` }, el("span", {}, clean(text)), el("time", { datetime: at }, time(at)));
 }
 
+const sentence = (words) => words[0].toUpperCase() + words.slice(1);
+
 export function drawFloor(room) {
   const { holders, queue, paused, paused_by, policy, since_human, hop_limit, topic, waits, ended } = room.floor;
   const speaking = holders.flatMap((holder, index) => [index ? ", " : "", named(holder.name)]);
   const has = holders.length === 1 ? " has the floor" : " have the floor";
   const by = paused_by?.length ? ` by ${paused_by.map(clean).join(", ")}` : "";
-  const free = [waits ? "Models wait for a person to speak" : "The floor is free"];
+  const free = [sentence(clean(waits).split(":")[0] || "the floor is free")];
   const over = [el("b", { class: "paused" }, "The conversation has ended")];
   const who = ended ? over : paused ? [el("b", { class: "paused" }, "Paused"), `${by} – people may speak on`] : holders.length ? [...speaking, has] : free;
   const next = !paused && !waits && queue.length ? el("span", { class: "soft" }, `next: ${queue.slice(0, 3).map(clean).join(", ")}`) : "";

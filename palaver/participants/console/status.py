@@ -37,7 +37,7 @@ def status_parts(view: RoomView, now: float) -> list[Part]:
     parts.append(Part(floor.policy, 6))
     parts.append(_holders(floor.holders, view, now))
     if floor.waits:
-        parts.append(Part("waits for a person", 9, "waits", "alert"))
+        parts.append(Part(clean_name(floor.waits.partition(":")[0]), 9, "waits", "alert"))
     elif floor.queue:
         more = f" +{len(floor.queue) - 1}" if len(floor.queue) > 1 else ""
         parts.append(Part(f"next {clean_name(floor.queue[0])}{more}", 4, f"queue {len(floor.queue)}"))

@@ -63,6 +63,7 @@ class RoomView:
         known = {key: seat.name for key, seat in self.seats.items()}
         for message in reversed(self.messages.values()):
             known.setdefault(key_of(message.sender), message.sender)
+        known.pop("system", None)
         return list(known.values())
 
     @property
@@ -144,7 +145,7 @@ class RoomView:
             self.streams = {turn: one for turn, one in self.streams.items() if key_of(one.sender) != key}
             return
         state = "ready" if frame.state == "joined" else frame.state
-        known = self.seats.get(key) or Seat(name=frame.name, role=frame.role, state=state)
+        known = self.seats.get(key) or Seat(name=frame.name, role=frame.role, state=state, about=frame.about)
         self.seats[key] = msgspec.structs.replace(known, state=state)
 
     def _event(self, event: Event) -> None:
@@ -162,7 +163,12 @@ class RoomView:
                 pass
 
     def _changed(self, changed: object) -> None:
-        gone = changed.get("held") if isinstance(changed, Mapping) else None
+        if not isinstance(changed, Mapping):
+            return
+        for key, seat in self.seats.items():
+            if isinstance(pair := changed.get(f"{seat.name} deafened"), list | tuple) and len(pair) == 2:
+                self.seats[key] = msgspec.structs.replace(seat, deafened=bool(pair[1]))
+        gone = changed.get("held")
         if isinstance(gone, list | tuple) and gone and isinstance(gone[0], list | tuple):
             self.held = [ticket for ticket in self.held if ticket not in gone[0]]
 

@@ -498,7 +498,7 @@ def test_names_with_spaces_prefixes_and_quotes_are_understood() -> None:
 def test_an_order_is_a_list_of_names_with_commas_and_who_is_not_known_is_told() -> None:
     world = room_of("Ada", "Zen Sage")
     answer = world.command('/policy round_robin "order=Zen Sage, Ada,Eve"')
-    assert isinstance(answer, Ack) and answer.text.endswith("; nobody here has been called Eve")
+    assert isinstance(answer, Ack) and answer.text.endswith("simulator here has been called Eve")
     assert world.state.floor.params == {"order": ["Zen Sage", "Ada", "Eve"]}
     world.say("Mod")
     assert world.holders() == ["Zen Sage"]
@@ -515,6 +515,22 @@ def test_settings_are_told_as_they_are_now_also_before_the_first_set() -> None:
     assert "settings temperature=0.2 delay=2 model=tiny history=9, budget" in whois and "secret" not in whois
     answer = world.command("/set Ada delay=2")
     assert isinstance(answer, Ack) and answer.text == "set so already"
+
+
+@pytest.mark.parametrize(
+    ("policy", "note"),
+    [
+        ("selector by=Eve", "; no model or user simulator here has been called Eve"),
+        ("selector by=Mod", "; no model or user simulator here has been called Mod"),
+        ("selector", "; by=NAME says who chooses, until then the longest silent speaks"),
+        ("""debate phases='[{"speakers":["Ada","Eve"]},{"speakers":["Eve"]}]'""", "here has been called Eve"),
+        ("selector by=ada", "whom a model names"),
+        ("""debate phases='[{"speakers":["ada"]},{}]'""", "phases with speakers and limits"),
+    ],
+)
+def test_who_could_not_be_meant_is_told_with_a_policy(policy: str, note: str) -> None:
+    answer = room_of("Ada").command(f"/policy {policy}")
+    assert isinstance(answer, Ack) and answer.text.endswith(note)
 
 
 def test_answers_tell_settings_as_they_are_typed() -> None:

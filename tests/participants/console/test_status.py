@@ -91,8 +91,9 @@ def test_nothing_is_drawn_where_nobody_speaks() -> None:
 
 def test_who_waits_for_a_person_and_a_room_that_has_ended_are_shown_as_such() -> None:
     view = RoomView(room="main", me="Moderator")
-    view.take(welcome("Ada", floor=floor(waits="8 messages of models in a row", queue=("Ada",))), 0.0)
-    assert shown(view, 160) == "main · running · epoch 1 · open · floor free · waits for a person · 0/min · connected"
+    view.take(welcome("Ada", floor=floor(waits="models wait for a person: 8 in a row", queue=("Ada",))), 0.0)
+    long = "main · running · epoch 1 · open · floor free · models wait for a person · 0/min · connected"
+    assert shown(view, 160) == long
     assert shown(view, 40) == "main · running · open · waits · 0/min"
     view.take(floor(paused=True, ended=True), 0.0)
     assert shown(view, 40) == "main · ENDED · open · free · 0/min"

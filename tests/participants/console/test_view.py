@@ -32,6 +32,22 @@ def test_who_comes_and_goes_is_known() -> None:
     assert view.names == ["Bob", "Cid"]
 
 
+def test_what_one_who_comes_told_of_itself_is_known_and_whether_it_hears() -> None:
+    view = seated()
+    view.take(Presence(name="Cid", role="model", state="joined", about="tiny (hf on cpu)"), 0.0)
+    view.take(Event(kind="command", data={"changed": {"Cid deafened": [False, True]}}), 0.0)
+    assert (view.seats["cid"].about, view.seats["cid"].deafened) == ("tiny (hf on cpu)", True)
+    view.take(Presence(name="Cid", role="model", state="ready"), 0.0)
+    view.take(Event(kind="command", data={"changed": {"Cid deafened": [True, False]}}), 0.0)
+    assert (view.seats["cid"].about, view.seats["cid"].deafened) == ("tiny (hf on cpu)", False)
+
+
+def test_the_system_is_nobody_who_could_be_named() -> None:
+    view = seated()
+    view.take(message(1, "system", "hello"), 0.0)
+    assert view.names == ["Ada", "Bob"]
+
+
 def test_those_who_left_can_still_be_named_by_what_they_said() -> None:
     view = seated()
     view.take(message(1, "Gone", "bye"), 0.0)
