@@ -85,3 +85,11 @@ key_of: Final[Callable[[str], str]] = str.casefold
 def same_name(one: str, other: str) -> bool:
     """Whether two names are the same participant's."""
     return one == other or key_of(one) == key_of(other)
+
+
+def depth(value: Any, most: int) -> int:
+    """How deep lists and objects lie within each other; looks no further than `most`."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if most <= 1:
+        return 1
+    return 1 + max((depth(one, most - 1) for one in inside if isinstance(one, dict | list)), default=0)

@@ -12,6 +12,7 @@ from palaver.core.message import key_of
 MAX_NAME: Final = 64
 RESERVED: Final = frozenset({"system", "hub", "server", "all", "everyone", "here"})
 """Names that nobody may bear, in the form of `key_of`."""
+ROOM_FORM: Final = "1 to 64 letters, digits, dots, dashes and underscores, and begin with one of the first two"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 RoomName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
@@ -38,7 +39,4 @@ def room_name(text: str) -> str:
     try:
         return msgspec.convert(text, RoomName)
     except msgspec.ValidationError as error:
-        raise ProtocolError(
-            f"room {text!r} must have 1 to 64 letters, digits, dots, dashes and underscores, and begin with one of "
-            "the first two"
-        ) from error
+        raise ProtocolError(f"room {text!r} must have {ROOM_FORM}") from error

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from palaver.core.errors import ProtocolError
-from palaver.core.message import Message, Role
-from palaver.core.names import Name, RoomName, tidy_name
+from palaver.core.message import Message, Role, depth
+from palaver.core.names import ROOM_FORM, Name, RoomName, tidy_name
 
 MAX_FRAME: Final = 256 * 1024
 """Largest frame in bytes that the hub reads."""
@@ -354,6 +354,10 @@ _member_decoder: msgspec.json.Decoder[MemberFrame] = msgspec.json.Decoder(Member
 _join_decoder = msgspec.json.Decoder(Join)
 _hub_decoder: msgspec.json.Decoder[HubFrame] = msgspec.json.Decoder(HubFrame)
 
+_BEGINNING: Final = (
+    'a connection begins with {"type":"join","name":"Ada","role":"model","room":"main"}; the role may also be '
+    "user_sim, moderator or observer"
+)
 encode: Final[Callable[[FromMember | HubFrame], bytes]] = msgspec.json.Encoder().encode
 """The frame as UTF-8 JSON, `type` first."""
 
@@ -364,7 +368,7 @@ def decode_member(raw: str | bytes) -> MemberFrame:
         frame = _member_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(_explain(error)) from error
-    if isinstance(frame, Say) and frame.meta and _depth(frame.meta, MAX_DEPTH + 1) > MAX_DEPTH:
+    if isinstance(frame, Say) and frame.meta and depth(frame.meta, MAX_DEPTH + 1) > MAX_DEPTH:
         raise ProtocolError(f"meta is nested more than {MAX_DEPTH} deep: say it flatter")
     return frame
 
@@ -374,7 +378,7 @@ def decode_join(raw: str | bytes) -> Join:
     try:
         join = _join_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProtocolError(_explain(error)) from error
+        raise ProtocolError(f"{_explain(error)}; {_BEGINNING}") from error
     return msgspec.structs.replace(join, name=tidy_name(join.name))
 
 
@@ -386,17 +390,11 @@ def decode_hub(raw: str | bytes) -> HubFrame:
         raise ProtocolError(_explain(error)) from error
 
 
-def _depth(value: Any, most: int) -> int:
-    """How deep lists and objects lie within each other; looks no further than `most`."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if most <= 1:
-        return 1
-    return 1 + max((_depth(one, most - 1) for one in inside if isinstance(one, dict | list)), default=0)
-
-
 def _explain(error: Exception) -> str:
     text = str(error)
     for field in ("from", "sender", "role", "seq", "timestamp"):
         if f"unknown field `{field}`" in text:
             return f"field '{field}' is stamped by the hub and cannot be sent"
+    if "`$.room`" in text:
+        text = f"a room's name must have {ROOM_FORM}"
     return f"frame does not fit the protocol: {text}"

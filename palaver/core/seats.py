@@ -154,7 +154,7 @@ def find(state: RoomState, hub: str, out: list[Effect]) -> None:
 def give_up(state: RoomState, out: list[Effect]) -> None:
     """Those whose hub is lost for too long have gone; should their hub only be cut off, they are told to come back."""
     for key in [key for key, since in state.lost.items() if state.now >= since + due.GRACE]:
-        out.append(Disconnect(state.members[key].session, Close.GOING_AWAY, "its hub was lost; come back"))
+        out.append(Disconnect(state.members[key].session, Close.GOING_AWAY, "the hub was cut off from the others"))
         remove(state, key, "its hub was lost", out)
 
 

@@ -184,7 +184,7 @@ class Door:
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd_then_sent:
                 return "left"
-            return "connection lost"
+            return "connection lost" if closed.sent is None else closed.sent.reason or "connection lost"
 
 
 class _Reader:
@@ -319,5 +319,5 @@ async def one_more_door(
     try:
         yield server
     finally:
-        server.close(code=Close.GOING_AWAY, reason="hub is stopping; come back")
+        server.close(code=Close.GOING_AWAY, reason="the hub is stopping")
         await server.wait_closed()

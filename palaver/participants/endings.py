@@ -50,6 +50,8 @@ def lost(closed: ConnectionClosed, said: str) -> str:
     if closed.rcvd is None:
         return "the connection to the hub was lost"
     code = closed.rcvd.code
+    if code == Close.GOING_AWAY and closed.rcvd.reason:
+        return closed.rcvd.reason
     known = Close(code).name.lower().replace("_", " ") if code in list(Close) else f"code {code}"
     return f"the hub closed the connection: {said or closed.rcvd.reason or known}"
 

@@ -1,5 +1,7 @@
 """The wire: what is taken, what is refused and why."""
 
+import re
+
 import pytest
 
 from palaver.core.errors import ProtocolError
@@ -74,9 +76,19 @@ def test_names_that_deceive_are_refused(name: str) -> None:
         tidy_name(name)
 
 
+@pytest.mark.parametrize("raw", ["hello", "[]", '{"type":"message","content":"x"}', '{"type":"join","name":"Ada"}'])
+def test_a_wrong_first_frame_is_told_what_a_right_one_is(raw: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_join(raw)
+    _, _, form = str(caught.value).partition("; a connection begins with ")
+    right, _, others = form.partition("; the role may also be ")
+    assert decode_join(right) == Join(name="Ada", role="model")
+    assert set(re.findall(r"\w+", others)) - {"or"} == {"user_sim", "moderator", "observer"}
+
+
 @pytest.mark.parametrize("room", ["", "a b", "../x", "-x", "x" * 65, "ä"])
 def test_rooms_have_plain_names(room: str) -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match="a room's name must have 1 to 64 letters, digits"):
         decode_join(f'{{"type":"join","name":"Ada","role":"model","room":"{room}"}}')
 
 

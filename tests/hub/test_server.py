@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import logging
 import urllib.request
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from palaver.core.protocol import MAX_FRAME, Close
+from palaver.core.protocol import MAX_FRAME, Close, Join, Welcome
 from palaver.hub.auth import SharedSecret
+from palaver.participants.link import Link, LinkDown
 from tests.hubs import joined, running, stranger
 from tests.patience import within
 
@@ -98,6 +101,8 @@ async def test_a_frame_above_the_limit_ends_only_its_own_connection() -> None:
                     await big.next()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1009
+        left = await ann.until("presence", name="Big", state="left")
+        assert "exceeds limit" in left["text"]
         assert (await ann.say("fine"))["type"] == "ack"
 
 
@@ -178,6 +183,22 @@ async def test_members_are_told_to_come_back_when_the_hub_stops(tmp_path: Path) 
             await connection.recv()
     assert connection.close_code == Close.GOING_AWAY
     assert Close(connection.close_code).may_return
+
+
+async def test_a_hub_that_stops_says_so_in_its_log_and_to_people(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with AsyncExitStack() as stopping:
+        hub = await stopping.enter_async_context(running(tmp_path))
+        async with Link(hub.url, Join(name="Ann", role="moderator")) as link:
+            assert isinstance(await anext(link), Welcome)
+            await stopping.aclose()
+            async for received in link:
+                if isinstance(received, LinkDown):
+                    assert received.reason == "the hub is stopping"
+                    break
+    assert "Ann left main: the hub is stopping" in caplog.text
 
 
 async def test_the_same_session_takes_its_seat_over() -> None:
