@@ -148,8 +148,7 @@ class Outbox:
         self._first_seq = self._first_seq or message.seq
         self._last_seq = message.seq
         if message.to is None:
-            for session in self._legacy:
-                self._one(session, MESSAGE, rendered(message, session))
+            self._old_style(MESSAGE, message)
             self._common.append((MESSAGE, wire(body)))
             if not self._scheduled:
                 self._schedule()
@@ -162,8 +161,7 @@ class Outbox:
         """A frame for everybody."""
         for session in list(self._acknowledged):
             self._place_acknowledged(session)
-        for session in self._legacy:
-            self._one(session, NOTICE, rendered(frame, session))
+        self._old_style(NOTICE, frame)
         self._common.append((NOTICE, wire(encode(frame))))
         self._schedule()
         for listener in self.listeners:
@@ -199,6 +197,11 @@ class Outbox:
         self._deltas = [delta for delta in self._deltas if delta[0] != turn]
         for listener in self.listeners:
             listener.silence(turn)
+
+    def _old_style(self, kind: int, frame: HubFrame) -> None:
+        """What is common as those understand it who do not know all frames."""
+        for session in self._legacy:
+            self._one(session, kind, rendered(frame, session))
 
     def _some(self, sessions: Iterable[Session], kind: int, frame: HubFrame) -> None:
         data = encode(frame)

@@ -11,7 +11,7 @@ import msgspec
 from palaver.core.entry import Entry, decode_entry
 from palaver.core.errors import LogUnavailable, ProtocolError
 from palaver.core.message import Message
-from palaver.hub.sqlite_file import FILE, lines_after
+from palaver.hub.sqlite_file import FILE, lines_after, mending
 
 T = TypeVar("T")
 
@@ -54,6 +54,6 @@ class LogFile:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as database:
                 yield database
         except (sqlite3.Error, ValueError) as error:
-            mend = f"restore it from a backup, or save what is whole of it with `sqlite3 {self.path} .recover`"
-            more = f"; {mend}" if type(error) is sqlite3.DatabaseError else ""  # damage, and not a disk or a lock
+            is_damage = type(error) is sqlite3.DatabaseError  # and not a disk or a lock
+            more = f"; {mending(self.path)}" if is_damage else ""
             raise LogUnavailable(f"{self.path} cannot be read: {error}{more}") from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import sqlite3
 import time
 from bisect import bisect_right
@@ -244,6 +245,14 @@ class SqliteFile:
             job.reply(None, error)
         else:
             job.reply(value, None)
+
+
+def mending(file: Path) -> str:
+    """What can be done about a damaged file that nothing else holds. Debian builds sqlite3 without `.recover`."""
+    name = shlex.quote(str(file))
+    saved = f"sqlite3 {name} .recover | sqlite3 {name}.saved"
+    whole = f"save what is whole of it with sqlite.org's program (not every system's can): {saved}"
+    return f"restore it from a backup, or {whole}, and put that in its place"
 
 
 def move_wal(database: sqlite3.Connection) -> None:

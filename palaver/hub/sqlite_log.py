@@ -27,7 +27,7 @@ from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
 from palaver.hub.blocks import Lines
 from palaver.hub.log import Listener
-from palaver.hub.sqlite_file import FILE, RESTART, Fsync, Job, Outcome, SqliteFile, lines_after
+from palaver.hub.sqlite_file import FILE, RESTART, Fsync, Job, Outcome, SqliteFile, lines_after, mending
 from palaver.hub.sqlite_writer import Syncer, Writer
 
 logger = logging.getLogger(__name__)
@@ -311,8 +311,8 @@ class SqliteLog:
         elif "block of messages" in str(error):
             mend = f"""sqlite3 {file} "DELETE FROM messages; DELETE FROM snapshots" has them made again from the log"""
         else:
-            mend = f"restore {file} from a backup, or save what is whole of it with `sqlite3 {file} .recover`"
-        return f"{error}. The file is damaged: stop the hub, then {mend}"
+            mend = mending(file)
+        return f"{error}. {file} is damaged: stop the hub, then {mend}"
 
     async def close(self) -> None:
         """Commit what was handed over, then close the file."""

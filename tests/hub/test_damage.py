@@ -75,7 +75,7 @@ async def test_a_file_that_is_no_database_is_named_with_what_to_do(
     async with program("server.py", "--port", "0", *where) as hub:
         assert await hub.exit() == 2
     assert said in hub.output
-    assert f"restore {file} from a backup" in hub.output
+    assert f"{file} is damaged: stop the hub, then restore it from a backup" in hub.output
     assert "Traceback" not in hub.output
 
 
