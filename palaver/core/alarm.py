@@ -1,5 +1,7 @@
 """The loop and collapse alarm: says when agents repeat themselves or each other. Thresholds are settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -25,26 +27,61 @@ exchange alone; `novelty`: share of different 3-grams among all of the last mess
 `window`: messages looked back at; `pause`: silence the room on an alarm."""
 _ENOUGH: Final = 60
 """3-grams: with fewer, nothing is said of novelty."""
+_PUT_OFF: Final = "put off"
+"""Among the settings, while listening is put off: the `seq` not listened to yet. Never in a snapshot."""
 _LONGEST_WORD: Final = 10
 """Characters, on average; text of longer ones has no words between spaces (Chinese, a key held down)."""
 
 
 def listen(state: RoomState, out: list[Effect], message: Message) -> None:
     """Look at an agent's message that was just published; raise the alarm at most once until a human speaks."""
-    settings = DEFAULTS
-    if state.alarm:
-        if state.alarm.get("raised"):
+    known = state.alarm
+    if known:
+        if "raised" in known:
             return
-        settings = {**DEFAULTS, **state.alarm}
-    if not settings["on"]:
-        return
-    problem = diagnose(state.history, settings)
+        if _PUT_OFF in known and not known.get("pause"):
+            known[_PUT_OFF].append(message.seq)
+            return
+    _listen(state, out, message, state.history)
+
+
+def _listen(state: RoomState, out: list[Effect], message: Message, history: list[Message]) -> None:
+    settings = {**DEFAULTS, **state.alarm} if state.alarm else DEFAULTS
+    problem = diagnose(history, settings) if settings["on"] else ""
     if not problem:
         return
     state.alarm["raised"] = problem
     out.append(Announce(notices.event(state, "alarm", actor=message.sender, text=problem, seq=message.seq)))
     if settings["pause"] and floor.pause(state, out, "loop alarm"):
         out.append(Announce(notices.notice(state, f"paused: {problem}", level="warning", code="loop")))
+
+
+@contextmanager
+def put_off(state: RoomState) -> Iterator[None]:
+    """Listen at the end to what is published meanwhile, in a room that nobody hears; its state is the same then.
+
+    What was said before a human spoke does not matter any more by then: in most rooms nearly all of it.
+    """
+    state.alarm[_PUT_OFF] = []
+    try:
+        yield
+    finally:
+        catch_up(state)
+        del state.alarm[_PUT_OFF]
+
+
+def catch_up(state: RoomState) -> None:
+    """Listen to what that was put off for: before the last messages change, or how the alarm is set."""
+    waiting: list[int] = state.alarm.get(_PUT_OFF, [])
+    if not waiting:
+        return
+    history = state.history
+    human = next((message.seq for message in reversed(history) if message.role not in AGENTS), 0)
+    for seq in waiting:
+        if seq > human and "raised" not in state.alarm:
+            place = seq - history[0].seq
+            _listen(state, [], history[place], history[: place + 1])
+    waiting.clear()
 
 
 def diagnose(history: list[Message], settings: dict[str, Any]) -> str:

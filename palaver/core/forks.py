@@ -2,7 +2,7 @@
 
 import msgspec
 
-from palaver.core import seats, speaking
+from palaver.core import alarm, seats, speaking
 from palaver.core.effects import Effect, Publish, Rewrite
 from palaver.core.entry import Forked
 from palaver.core.message import AGENTS, Message, key_of
@@ -11,6 +11,7 @@ from palaver.core.state import Record, RoomState
 
 def part(state: RoomState, forked: Forked, out: list[Effect]) -> None:
     """Empty the seats, and lay down what the participants are told when they come."""
+    alarm.catch_up(state)
     state.forked_from = {"room": forked.origin, "seq": forked.seq}
     for message in forked.messages:
         _tell(state, message, out)
@@ -31,8 +32,8 @@ def _tell(state: RoomState, message: Message, out: list[Effect]) -> None:
     """A message of the other room, in its place here."""
     state.seq += 1
     told = msgspec.structs.replace(message, room=state.name, seq=state.seq)
-    state.history.append(told)
     speaking.shorten(state)
+    state.history.append(told)
     key = key_of(message.sender)
     if message.role in AGENTS:
         record = state.records.setdefault(key, Record(name=message.sender, role=message.role))

@@ -33,9 +33,9 @@ def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | 
         meta=words.meta,
     )
     history = state.history
-    history.append(message)
-    if len(history) > state.history_limit + BLOCK:
+    if len(history) >= state.history_limit + BLOCK:
         shorten(state)
+    history.append(message)
     is_agent = who.role in AGENTS
     if is_agent and (record := state.records.get(key_of(who.name))) is not None:
         record.spoke = seq
@@ -57,10 +57,11 @@ def publish(state: RoomState, who: Entry | Held, words: Say | Held, turn: int | 
 
 
 def shorten(state: RoomState) -> None:
-    """Forget the oldest messages, a block at a time."""
+    """Forget the oldest messages where one more would be too many, a block at a time."""
     history = state.history
-    if len(history) > state.history_limit + BLOCK:
-        del history[: len(history) - state.history_limit]
+    if len(history) >= state.history_limit + BLOCK:
+        alarm.catch_up(state)
+        del history[: len(history) + 1 - state.history_limit]
 
 
 def remember(state: RoomState, session: str, ident: str, seq: int, out: list[Effect]) -> None:

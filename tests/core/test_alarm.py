@@ -3,12 +3,15 @@
 import random
 import time
 from collections import Counter
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from palaver.core.alarm import DEFAULTS, diagnose, overlap
+from palaver.core import room
+from palaver.core.alarm import DEFAULTS, diagnose, overlap, put_off
 from palaver.core.message import Message
+from palaver.core.state import RoomState, encode_state
 from tests.core.test_prompt import message
 from tests.core.world import room_of
 from tests.patience import within
@@ -83,6 +86,48 @@ def test_repetition_and_collapse_are_told_apart_from_talk(texts: tuple[str, ...]
     history = [message(seq, f"Bot {seq}", text) for seq, text in enumerate(texts, 1)]
     found = diagnose(history, DEFAULTS)
     assert (problem in found) if problem else found == ""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_room_that_nobody_hears_may_listen_later_and_is_the_same(seed: int) -> None:
+    """Whatever is said, set, taken back or forgotten meanwhile, and however long agents talk alone."""
+    chance = random.Random(seed)
+    world = room_of("Ada", "Bob", "Cid", policy="round_robin")
+    world.do("/hops 0")
+    commands = ("/undo", "/resume", "/alarm overlap=0.2", "/alarm overlap=0.9", "/alarm pause=on", "/alarm pause=off")
+    for _ in range(2000):
+        if chance.random() < 0.02 or world.state.floor.paused:
+            world.command(chance.choice(commands))
+        elif chance.random() < 0.01 or not (holders := world.holders()):
+            world.say("Mod", "go on")
+        else:
+            said = " ".join(str(chance.random()) for _ in range(9))
+            world.say(holders[0], said if chance.random() < 0.95 else LINE)
+    at_once, later = RoomState(name="main"), RoomState(name="main")
+    left, raised = iter(world.log), False
+    while some := list(islice(left, chance.choice((1, 7, 20, 500)))):
+        for entry in some:
+            room.apply(at_once, entry)
+        with put_off(later):
+            for entry in some:
+                room.apply(later, entry)
+        assert encode_state(later) == encode_state(at_once)
+        raised |= "raised" in later.alarm
+    assert raised
+
+
+def test_what_was_said_is_listened_to_before_it_is_forgotten() -> None:
+    world = room_of("Ada", "Bob", "Cid", policy="round_robin")
+    world.do("/hops 0")
+    world.say("Mod")
+    for number in range(400):
+        world.say(world.holders()[0], LINE if number < 4 else " ".join(str(word * number) for word in range(99, 110)))
+    later = RoomState(name="main")
+    with put_off(later):
+        for entry in world.log:
+            room.apply(later, entry)
+    assert "repeats" in later.alarm["raised"]
+    assert later.alarm == world.state.alarm
 
 
 def plainly(history: list[Message], settings: dict[str, Any]) -> str:

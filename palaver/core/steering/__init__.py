@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from palaver.core import notices
+from palaver.core import alarm, notices
 from palaver.core.commands import parse
 from palaver.core.effects import Announce, Effect, Reply
 from palaver.core.entry import Entry
@@ -29,6 +29,7 @@ def carry_out(state: RoomState, entry: Entry, frame: Command, out: list[Effect])
             raise CommandError(f"/{parsed.spec.verb} is for the console, not for the hub")
         if state.ended and parsed.spec.verb in _WAKES:
             raise CommandError(f"the conversation has ended: /{parsed.spec.verb} cannot be done any more")
+        alarm.catch_up(state)
         outcome = rule(Turn(state, entry, parsed, out))
     except CommandError as error:
         out.append(Reply(entry.session, notices.nack(state, frame.id, "bad_command", str(error))))
