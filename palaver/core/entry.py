@@ -111,6 +111,14 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
     return _encoder.encode_lines(entries)[:-1]
 
 
+def decode_entries(raw: bytes | memoryview) -> list[Entry]:
+    """Entries of several lines; raises `ProtocolError` where one of them cannot be one."""
+    try:
+        return _decoder.decode_lines(raw)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"log entries cannot be read: {error}") from error
+
+
 def decode_entry(raw: bytes) -> Entry:
     """An entry of the log; raises `ProtocolError` where it cannot be one."""
     try:

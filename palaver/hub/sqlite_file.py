@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from palaver.core.entry import Entry, encode_entries
-from palaver.hub.blocks import Lines, joined, split
+from palaver.hub.blocks import Block, Lines, joined, split
 
 logger = logging.getLogger(__name__)
 
@@ -272,25 +272,33 @@ def _whole(block: bytes, first: int, last: int) -> dict[int, bytes]:
         return {}
 
 
-def lines_after(
+def blocks_after(
     database: sqlite3.Connection, table: str, room: str, after: int, limit: int, most: float = inf
-) -> Lines:
-    """Lines of a room above `after`, whole blocks until there are `limit` of them, or `most` bytes."""
+) -> list[Block]:
+    """Blocks of a room that end above `after`, until there are `limit` lines in them, or `most` bytes."""
     rows = database.execute(
         f"SELECT first, last, block FROM {table} JOIN rooms ON rooms.id = {table}.room "
         "WHERE rooms.name = ? AND last > ? ORDER BY last",
         (room, after),
     )
-    found: Lines = []
-    size = 0
+    found: list[Block] = []
     for first, last, block in rows:
+        found.append((first, last, block))
+        limit -= last - max(first - 1, after)
+        most -= len(block)
+        if limit <= 0 or most <= 0:
+            break
+    rows.close()
+    return found
+
+
+def lines_after(database: sqlite3.Connection, table: str, room: str, after: int, limit: int) -> Lines:
+    """The lines above `after` that are in these."""
+    found: Lines = []
+    for first, last, block in blocks_after(database, table, room, after, limit):
         try:
             lines = split(block, first, last)
         except ValueError:
             raise ValueError(f"the block of {table} of room {room!r} that ends at {last} is damaged") from None
-        found += lines if lines[0][0] > after else [line for line in lines if line[0] > after]
-        size += len(block)
-        if len(found) >= limit or size >= most:
-            break
-    rows.close()
+        found += lines if first > after else [line for line in lines if line[0] > after]
     return found

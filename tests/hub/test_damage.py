@@ -85,6 +85,8 @@ async def test_a_file_that_is_no_database_is_named_with_what_to_do(
         ("6E6F", "block of entries of room 'main' that ends at 7 is damaged"),
         ("37207B7D", "entry 7 of room 'main' is damaged"),
         ("3720FF80", "entry 7 of room 'main' is damaged"),
+        ("7B7D", "entry 7 of room 'main' is damaged"),
+        ("7B7D0A7B7D", "block of entries of room 'main' that ends at 7 is damaged"),
     ],
 )
 async def test_a_room_with_a_damaged_block_is_refused_and_the_hub_says_why(
