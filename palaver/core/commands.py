@@ -219,13 +219,9 @@ def take_name(rest: str, names: Iterable[str]) -> tuple[str, str]:
     if not rest.startswith('"'):
         for name in known:
             if key_of(rest[: len(name)]) == key_of(name) and rest[len(name) :][:1] in ("", " ", ","):
-                return name, _after_comma(rest[len(name) :])
+                return name, rest[len(name) :].strip()
     word, after = _word(rest)
-    return resolve(word.rstrip(","), known), _after_comma(after)
-
-
-def _after_comma(rest: str) -> str:
-    return rest.strip().removeprefix(",").lstrip()
+    return resolve(word, known), after
 
 
 def resolve(word: str, names: Iterable[str]) -> str:

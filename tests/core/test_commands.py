@@ -128,13 +128,4 @@ def test_a_list_with_half_a_character_stays_text() -> None:
 def test_the_longest_name_is_taken_first() -> None:
     assert take_name("Zen Sage 5m", NAMES) == ("Zen Sage", "5m")
     assert take_name("Zen 5m", NAMES) == ("Zen", "5m")
-
-
-@pytest.mark.parametrize("head", ["Zen Sage", '"Zen Sage"', "@Zen Sage", '"zen s"'])
-def test_a_comma_after_a_name_is_no_part_of_what_follows(head: str) -> None:
-    assert take_name(f"{head}, be brief", NAMES) == ("Zen Sage", "be brief")
-    assert parse(f"/pause {head}, Bo, Zen", NAMES).values == {"names": ["Zen Sage", "Bob", "Zen"]}
-
-
-def test_the_longest_name_is_tried_before_its_beginning() -> None:
     assert resolve("zen", NAMES) == "Zen"
