@@ -332,4 +332,10 @@ class Participant:
 def _why_silent(response: LLMResponse, cut: bool) -> str:
     if cut:
         return "wrote only other speakers' lines"
-    return "chose silence" if response.stop_reason == "pass" or is_pass(response.content) else "said nothing"
+    if response.stop_reason == "pass" or is_pass(response.content):
+        return "chose silence"
+    if response.tool_calls:
+        return "called a tool, and there are none here"
+    if response.stop_reason == "length":
+        return "had no token left for an answer, having thought before it (--max-generation-tokens allows more)"
+    return "said nothing"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from palaver.core.message import same_name
 from palaver.core.prompt import PASS, own_words
+from palaver.core.protocol import MAX_CONTENT
 
 
 class Utterance:
@@ -25,8 +26,10 @@ class Utterance:
         self.raw += piece
 
     def ready(self) -> str:
-        """What can be let out now and was not yet."""
-        safe = self._safe()
+        """What can be let out now and was not yet; of more than a message takes, nothing."""
+        if self._let_out >= MAX_CONTENT:
+            return ""
+        safe = self._safe()[:MAX_CONTENT]
         fresh = safe[self._let_out :]
         self._let_out = max(self._let_out, len(safe))
         return fresh

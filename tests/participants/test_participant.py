@@ -224,6 +224,28 @@ async def test_a_seed_makes_each_reply_drawn_with_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"stop_reason": "length"}, "no token left for an answer"),
+        ({"tool_calls": [{"id": "c1"}]}, "called a tool"),
+        ({}, "said nothing"),
+    ],
+)
+async def test_an_empty_reply_tells_what_became_of_it(told: dict[str, Any], reason: str) -> None:
+    """A model that thinks first may have no token left for an answer."""
+
+    class Silent(ScriptedModel):
+        async def complete(self, messages: Sequence[ChatMessage], **options: Any) -> LLMResponse:
+            return LLMResponse("", 100, 1.0, self.name, True, **told)
+
+    async with seat_of(Silent(["-"])) as seated:
+        await given_floor(seated, 4, "anything?")
+        passed = await seated.receive()
+        assert isinstance(passed, Pass) and not passed.failed
+        assert reason in passed.reason
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [("[PASS]", "chose silence"), ("/pass", "chose silence"), ("   ", "said nothing"), ("Ada: no", "only other")],
 )

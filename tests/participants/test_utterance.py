@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.core.prompt import own_words
+from palaver.core.protocol import MAX_CONTENT
 from palaver.participants.utterance import Utterance, is_pass
 
 OTHERS = ["Ada", "Zen Sage", "Tinker"]
@@ -70,3 +71,12 @@ def test_silence_is_known_in_every_dress() -> None:
     assert all(is_pass(text) for text in ["[PASS]", " [pass]\n", '"[PASS]"', "[PASS]."])
     assert not any(is_pass(text) for text in ["", "PASS", "[PASS] because", "no"])
     assert streamed(["[", "PA", "SS]"]) == ("", "")
+
+
+def test_no_more_is_let_out_than_a_message_takes() -> None:
+    utterance = Utterance("Bot", OTHERS)
+    out = ""
+    for _ in range(3):
+        utterance.feed("word " * 10_000)
+        out += utterance.ready()
+    assert out == ("word " * 30_000)[:MAX_CONTENT]
