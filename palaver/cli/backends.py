@@ -17,6 +17,7 @@ from palaver.cli.common import add_hub_flags, add_log_flags, add_trace_flag, rea
 from palaver.cli.numbers import amount, whole
 from palaver.core.errors import ConfigError, MissingExtra
 from palaver.models.model import Model
+from palaver.models.pool import without_user
 from palaver.participants.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def told_of(flags: argparse.Namespace, settings: Settings, backend: "Backend") -
     """
     if flags.private:
         return None
-    base = {"api_base": re.sub(r"//[^/@]*@", "//", flags.api_base)} if flags.api_base else {}
+    base = {"api_base": without_user(flags.api_base)} if flags.api_base else {}
     return {**settings.told(), "model": flags.model, "backend": backend.name, **base}
 
 

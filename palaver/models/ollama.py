@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from palaver.models import pool
 from palaver.models.refusals import posted, unreadable
 from palaver.models.remote import Ask, Heard, Refused, RemoteModel
 
@@ -29,13 +30,14 @@ class OllamaModel(RemoteModel):
     def __init__(self, name: str, *, host: str | None = None, **settings: Any) -> None:
         super().__init__(name, **settings)
         self._url = ollama_url(host or os.environ.get("OLLAMA_HOST") or "")
+        self._place = pool.without_user(self._url)
 
     def _where(self) -> str:
-        return self._url
+        return self._place
 
     async def _attempt(self, ask: Ask, heard: Heard) -> None:
         asked = posted(
-            f"{self._url}/api/chat", self._request(ask), {}, where=self._url, seconds=self._timeout, hint=self._hint
+            f"{self._url}/api/chat", self._request(ask), {}, where=self._place, seconds=self._timeout, hint=self._hint
         )
         async with asked as answer:
             await self._listen(answer.content, heard)
@@ -66,7 +68,7 @@ class OllamaModel(RemoteModel):
             if heard.text(message["content"]):
                 return
         if not last.get("done"):
-            raise unreadable(json.dumps(last), self._url, "a whole reply")
+            raise unreadable(json.dumps(last), self._place, "a whole reply")
         heard.finish = last.get("done_reason") or ""
         heard.prompt_tokens = last.get("prompt_eval_count") or 0
         heard.completion_tokens = last.get("eval_count") or 0
@@ -76,11 +78,11 @@ class OllamaModel(RemoteModel):
         try:
             document: Any = json.loads(line)
         except ValueError as error:
-            raise unreadable(line, self._url, "JSON") from error
+            raise unreadable(line, self._place, "JSON") from error
         if isinstance(document, dict) and "error" in document:
-            raise Refused(502, f"{self._url} broke off: {document['error']}")
+            raise Refused(502, f"{self._place} broke off: {document['error']}")
         if not isinstance(document, dict) or not _has_text(document.get("message")):
-            raise unreadable(line, self._url, "a chat reply")
+            raise unreadable(line, self._place, "a chat reply")
         return document
 
 

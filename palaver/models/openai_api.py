@@ -30,6 +30,10 @@ NO_KEY = "EMPTY"
 _MOST_STOP_STRINGS = 4
 """OpenAI refuses more; the rest are found on our side."""
 
+_WHOLE = ("application/json", "text/html")
+"""What an endpoint answers with that does not stream, or is none."""
+_CHUNKS = "a stream of chat completion chunks"
+
 _QUIRKS = ("max_completion_tokens", "stream_options", "temperature")
 """Words in a 400 that tell what this endpoint wants otherwise; tried once each, then remembered."""
 
@@ -56,6 +60,7 @@ class OpenAIModel(RemoteModel):
     ) -> None:
         super().__init__(name, **settings)
         self._base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
+        self._place = pool.without_user(self._base_url)
         self._api_key = api_key
         self._key_env = key_env
         self._quirks: set[str] = set()
@@ -67,10 +72,10 @@ class OpenAIModel(RemoteModel):
             return key
         if self._base_url.startswith("http://"):
             return NO_KEY
-        raise ModelError(f"no key for {self.name} at {self._base_url}: set the environment variable {self._key_env}")
+        raise ModelError(f"no key for {self.name} at {self._place}: set the environment variable {self._key_env}")
 
     def _where(self) -> str:
-        return self._base_url
+        return self._place
 
     def _credentials(self) -> dict[str, str]:
         """The header that carries the key."""
@@ -115,16 +120,18 @@ class OpenAIModel(RemoteModel):
     # A whole answer
 
     async def _whole(self, ask: Ask, heard: Heard) -> None:
-        content = await self._post(self._request(ask))
+        self._read(await self._post(self._request(ask)), heard)
+
+    def _read(self, content: bytes, heard: Heard) -> None:
         try:
             document = json.loads(content)
             choice = document["choices"][0]
             message = choice["message"]
             text = message.get("content") or ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise unreadable(content, self._base_url, "a chat completion") from error
+            raise unreadable(content, self._place, "a chat completion") from error
         if not isinstance(text, str):
-            raise unreadable(content, self._base_url, "text")
+            raise unreadable(content, self._place, "text")
         heard.finish = choice.get("finish_reason") or ""
         heard.tool_calls = message.get("tool_calls") or ()
         heard.logprobs = choice.get("logprobs")
@@ -134,14 +141,17 @@ class OpenAIModel(RemoteModel):
 
     async def _post(self, request: Mapping[str, Any]) -> bytes:
         url = f"{self._base_url}/chat/completions{self._query}"
-        asked = posted(url, request, self._credentials(), where=self._base_url, seconds=self._timeout, hint=self._hint)
+        asked = posted(url, request, self._credentials(), where=self._place, seconds=self._timeout, hint=self._hint)
         async with asked as answer:
             return await answer.read()
+
+    def _secret(self) -> str:
+        return self._api_key or os.environ.get(self._key_env) or ""
 
     def _hint(self, status: int) -> str:
         if status in (401, 403):
             return f"is the key in {self._key_env} right?" if self._api_key is None else "is the key right?"
-        return f"is there a model {self.name!r}, and does the URL end in /v1?" if status == 404 else ""
+        return f"is there a model {self.name!r}, and does the URL end in /v1?" if status in (404, 405) else ""
 
     # A stream
 
@@ -150,19 +160,20 @@ class OpenAIModel(RemoteModel):
             openai = await asyncio.to_thread(importlib.import_module, "openai")  # half a second, once
         except ImportError as error:
             raise MissingExtra("openai", "openai") from error
-        with told(self._base_url, self._timeout):
+        with told(self._place, self._timeout):
             pool.address(self._base_url)
             try:
                 await self._listen(self._sdk(), ask, heard)
             except openai.APIStatusError as error:
                 status, said = error.status_code, error.response
-                raise refusal(status, said.headers, said.content, self._base_url, self._hint(status)) from error
+                raise refusal(status, said.headers, said.content, self._place, self._hint(status)) from error
             except openai.APIConnectionError as error:
-                raise broken(error.__cause__, self._base_url, self._timeout) from error
+                raise broken(error.__cause__, self._place, self._timeout) from error
             except openai.APIError as error:
-                raise Refused(502, f"{self._base_url} broke off its stream: {error.message}") from error
-            except json.JSONDecodeError as error:
-                raise unreadable(error.doc, self._base_url, "a stream of chat completion chunks") from error
+                raise Refused(502, f"{self._place} broke off its stream: {error.message}") from error
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                got = error.doc if isinstance(error, json.JSONDecodeError) else error.object
+                raise unreadable(got, self._place, _CHUNKS) from error
 
     def _sdk(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI
@@ -184,21 +195,28 @@ class OpenAIModel(RemoteModel):
         chunks = 0
         stream = await sdk.chat.completions.create(model=model, messages=messages, stream=True, extra_body=request)
         async with stream:
+            if stream.response.headers.get("content-type", "").startswith(_WHOLE):
+                self._read(await stream.response.aread(), heard)
+                return
             async for chunk in stream:
                 chunks += 1
-                if _take(chunk, heard, calls):
+                try:
+                    piece = _take(chunk, heard, calls)
+                except (AttributeError, LookupError, TypeError) as error:  # the SDK hands on what comes, unchecked
+                    raise unreadable(repr(chunk), self._place, _CHUNKS) from error
+                if heard.text(piece):
                     break  # leaving the block closes the connection, which stops the engine behind it
         if not chunks:
-            raise Refused(502, f"{self._base_url} sent an empty stream; does the URL end in /v1?")
+            raise Refused(502, f"{self._place} sent an empty stream; does the URL end in /v1?")
         heard.tool_calls = [calls[index] for index in sorted(calls)]
 
 
-def _take(chunk: "ChatCompletionChunk", heard: Heard, calls: dict[int, dict[str, Any]]) -> bool:
-    """Put one chunk into `heard` and `calls`; True when a stop string was found."""
+def _take(chunk: "ChatCompletionChunk", heard: Heard, calls: dict[int, dict[str, Any]]) -> str:
+    """Put what one chunk tells into `heard` and `calls`; returns its text."""
     if chunk.usage is not None:
-        _count(heard, chunk.usage.model_dump())
+        _count(heard, chunk.usage.model_dump(warnings=False))
     if not chunk.choices:
-        return False
+        return ""
     if not heard.seen:
         _identify(heard, {"model": chunk.model, "system_fingerprint": chunk.system_fingerprint})
     choice = chunk.choices[0]
@@ -212,7 +230,7 @@ def _take(chunk: "ChatCompletionChunk", heard: Heard, calls: dict[int, dict[str,
         if delta.function is not None:
             call["function"]["name"] += delta.function.name or ""
             call["function"]["arguments"] += delta.function.arguments or ""
-    return heard.text(choice.delta.content or "")
+    return "" + (choice.delta.content or "")
 
 
 def _count(heard: Heard, usage: Any) -> None:
@@ -220,9 +238,13 @@ def _count(heard: Heard, usage: Any) -> None:
     if not isinstance(usage, Mapping):
         return
     details = usage.get("prompt_tokens_details")
-    heard.prompt_tokens = usage.get("prompt_tokens") or 0
-    heard.completion_tokens = usage.get("completion_tokens") or 0
-    heard.cached_tokens = (details.get("cached_tokens") or 0) if isinstance(details, Mapping) else 0
+    heard.prompt_tokens = _whole_number(usage.get("prompt_tokens"))
+    heard.completion_tokens = _whole_number(usage.get("completion_tokens"))
+    heard.cached_tokens = _whole_number(details.get("cached_tokens")) if isinstance(details, Mapping) else 0
+
+
+def _whole_number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _identify(heard: Heard, document: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ On aiohttp, where a short answer takes 0.16 ms of processor time; on httpx2, whi
 import asyncio
 import functools
 import io
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -133,6 +134,11 @@ async def post(
             return await asked
     except TimeoutError as error:
         raise aiohttp.SocketTimeoutError(str(error)) from error
+
+
+def without_user(url: str) -> str:
+    """An address as it may be shown: a user and a password in it are left out."""
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 @functools.lru_cache

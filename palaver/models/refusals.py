@@ -76,6 +76,10 @@ def broken(error: BaseException | None, where: str, seconds: float) -> Refused:
             return Refused(0, f"cannot connect to {where}: no answer; is the server running there?")
         case aiohttp.ServerTimeoutError():
             return Refused(0, f"{where} said nothing for {seconds:g} s (timeout)", timed_out=True)
+        case aiohttp.TooManyRedirects():
+            return Refused(400, f"{where} sends from address to address and answers at none; is the URL right?")
+        case aiohttp.ClientPayloadError():
+            return Refused(0, f"the connection to {where} broke in the middle of its answer")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Refused(400, f"{where!r} is not a URL of the form http://host:port: {error}")
         case _:

@@ -86,6 +86,8 @@ class Heard:
     def _let_out(self, piece: str) -> None:
         if not piece:
             return
+        if not piece.isascii():  # half a surrogate pair could be sent nowhere
+            piece = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         self.pieces.append(piece)
         if self.on_text is not None:
             self.on_text(piece)
@@ -179,6 +181,10 @@ class RemoteModel:
         """The endpoint's address, without secrets."""
         raise NotImplementedError
 
+    def _secret(self) -> str:
+        """What must be in no error."""
+        return ""
+
     async def _persist(self, ask: Ask, heard: Heard) -> None:
         """Attempt until it succeeds, is beyond help or has been tried often enough."""
         while True:
@@ -190,13 +196,15 @@ class RemoteModel:
                 heard.ended()
                 return
             except Refused as refused:
+                if (secret := self._secret()) and secret in str(refused):  # some endpoints quote it
+                    refused.args = (str(refused).replace(secret, "(the key)"),)
                 wait = self._wait_after(refused, heard)
                 if wait is None:
                     raise
                 logger.info("%s: %s; attempt %d in %.1f s", self.name, refused, heard.attempts + 1, wait)
             except ModelError as error:
                 raise Refused(401, str(error)) from error
-            except UnicodeError as error:
+            except UnicodeEncodeError as error:
                 raise Refused(400, f"the messages cannot be sent as UTF-8: {error}") from error
             await self._sleep(wait)
 

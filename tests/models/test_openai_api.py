@@ -12,6 +12,7 @@ from palaver.models.openai_api import OpenAIModel
 from palaver.models.retry import RetryPolicy
 from tests.models.clock import FakeClock
 from tests.stubs import Failure, OpenAIStub
+from tests.stubs.server import Answer, Request
 
 PROMPT: list[ChatMessage] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello there"}]
 
@@ -213,6 +214,85 @@ async def test_a_page_in_place_of_an_answer_is_a_failure_that_shows_it(listener:
         reply = await ask(model_at(stub, retry=RetryPolicy(attempts=1)), listener)
     assert not reply.success
     assert "/v1" in (reply.error or "") or "Welcome" in (reply.error or "")
+
+
+class Streaming(OpenAIStub):
+    """Streams what it is given as it is, and counts no request as wrong."""
+
+    def __init__(self, sent: str, kind: str = "text/event-stream") -> None:
+        super().__init__()
+        self._sent = sent, kind
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        sent, kind = self._sent
+        answer.begin(kind)
+        answer.piece(sent)
+        answer.end()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        '{"choices": "abc"}',
+        '{"choices": [{"delta": null}]}',
+        '{"choices": [{"delta": {"content": {"a": 1}}}]}',
+        '{"choices": [{"delta": {"content": "a", "tool_calls": 5}}]}',
+        '{"choices": [{"delta": {"content": "a"}, "logprobs": 5}]}',
+        '{"choices": [], "usage": "many"}',
+        "[1, 2]",
+        "{no json}",
+    ],
+)
+async def test_a_stream_of_anything_else_is_a_failure_that_shows_it(chunk: str) -> None:
+    with Streaming(f"data: {chunk}\n\ndata: [DONE]\n\n") as stub:
+        reply = await ask(model_at(stub), [])
+    assert (reply.success, reply.stop_reason, reply.provenance["status"]) == (False, "error", 422)
+    assert "did not answer with a stream of chat completion chunks" in (reply.error or "")
+
+
+async def test_counts_that_are_none_are_0() -> None:
+    text = '{"choices": [{"delta": {"content": "hi"}}]}'
+    usage = (
+        '{"choices": [], "usage": {"prompt_tokens": "lots", "completion_tokens": null, "prompt_tokens_details": []}}'
+    )
+    with Streaming(f"data: {text}\n\ndata: {usage}\n\ndata: [DONE]\n\n") as stub:
+        reply = await ask(model_at(stub), [])
+    assert (reply.content, reply.success, reply.tokens_used) == ("hi", True, 0)
+
+
+async def test_an_endpoint_that_does_not_stream_is_understood() -> None:
+    document = '{"choices": [{"message": {"content": "all at once"}}], "usage": {"completion_tokens": 3}}'
+    pieces: list[str] = []
+    with Streaming(document, "application/json") as stub:
+        reply = await ask(model_at(stub), pieces)
+    assert (reply.content, pieces, reply.usage.completion_tokens) == ("all at once", ["all at once"], 3)
+
+
+async def test_half_a_surrogate_pair_does_not_get_into_a_reply(listener: list[str] | None) -> None:
+    with OpenAIStub(["half \ud83d emoji, whole \U0001f600"]) as stub:
+        reply = await ask(model_at(stub), listener)
+    assert reply.content == "half \ufffd emoji, whole \U0001f600"
+
+
+async def test_an_endpoint_that_quotes_the_key_does_not_get_it_into_the_error(
+    listener: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenAIStub() as stub:
+        stub.fail(401, times=1, body={"error": {"message": "Invalid token: Bearer sk-mine"}})
+        reply = await ask(model_at(stub, api_key="sk-mine"), listener)
+    assert "Invalid token: Bearer (the key)" in (reply.error or "")
+    assert "sk-mine" not in caplog.text + str(reply)
+
+
+async def test_a_password_in_the_address_is_shown_to_nobody(
+    listener: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenAIStub() as stub:
+        stub.fail(500, times=9)
+        url = stub.base_url.replace("//", "//me:hidden@")
+        reply = await ask(OpenAIModel("m", base_url=url, retry=RetryPolicy(attempts=1)), listener)
+    assert stub.base_url in (reply.error or "")
+    assert "hidden" not in caplog.text + str(reply)
 
 
 async def test_cancel_closes_the_stream_at_once_and_keeps_what_had_come() -> None:
