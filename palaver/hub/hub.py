@@ -164,13 +164,22 @@ class Hub:
         return host
 
     async def _restored(self, name: str) -> RoomState:
-        """The room's state from its snapshot and what the log holds since; the archive is brought up to it."""
+        """The room's state from its snapshot and what the log holds since; the archive is brought up to it.
+
+        Raises `LogUnavailable` where that is less than was said: whoever heard the rest would not hear what follows.
+        """
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))
         replayed = 0
         async for entries, published in replay(self._log.read, state):
             self._archive.record(name, published)
             replayed += entries
+        log: object = self._log
+        if replayed and self._archive is log and (said := await self._archive.messages(name, state.seq, 1)):
+            raise LogUnavailable(
+                f"its log makes {state.seq} messages under this version's rules, but message {said[0].seq} was said: "
+                "start the version of Palaver that wrote it once more and stop it: this one goes on from there"
+            )
         if replayed:
             logger.info("room %s: %d entries replayed in %.2f s", name, replayed, time.perf_counter() - started)
         return state

@@ -130,6 +130,24 @@ async def test_a_replay_mends_a_damaged_archive_by_itself(stopped: Path, tmp_pat
         assert (await ann.say("and on"))["seq"] == SAID + 1
 
 
+async def test_a_log_of_other_rules_that_makes_less_than_was_said_is_refused(
+    stopped: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that these rules refuse stands for it: `seq` would begin again below what members have heard."""
+    file = copied(stopped, tmp_path)
+    word = f"word 6 {'x' * 300}"
+    sql(
+        file,
+        "DELETE FROM snapshots",
+        f"UPDATE entries SET block = CAST(replace(CAST(block AS TEXT), '{word}', '') AS BLOB)",
+    )
+    async with running(file.parent, transcripts=tmp_path / "logs") as hub, stranger(hub.url) as one:
+        await one.send({"type": "join", "name": "Ann", "role": "moderator"})
+        assert (await one.until("error"))["code"] == "log_unavailable"
+    assert f"its log makes {SAID - 1} messages under this version's rules, but message {SAID} was said" in caplog.text
+    assert len((tmp_path / "logs/main.jsonl").read_bytes().splitlines()) == SAID
+
+
 async def test_a_member_goes_on_from_memory_where_the_archive_cannot_be_read(
     stopped: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
