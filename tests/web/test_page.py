@@ -55,7 +55,7 @@ async def browser() -> "AsyncIterator[Browser]":
 
 @asynccontextmanager
 async def tab(
-    browser: "Browser", hub: RunningHub, name: str, role: str = "observer", **options: Any
+    browser: "Browser", hub: RunningHub, name: str, role: str = "observer", *, room: str = "main", **options: Any
 ) -> "AsyncIterator[Page]":
     """A tab of somebody's own that has joined; what the page complains of fails the test."""
     context = await browser.new_context(**options)
@@ -64,7 +64,7 @@ async def tab(
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda said: troubles.append(said.text) if "Security Policy" in said.text else None)
     page.set_default_timeout(10_000)
-    await _join(page, hub, name, role)
+    await _join(page, hub, name, role, room=room)
     await page.wait_for_selector("#room:not([hidden])")
     try:
         yield page
@@ -73,9 +73,10 @@ async def tab(
         await context.close()
 
 
-async def _join(page: "Page", hub: RunningHub, name: str, role: str, token: str = "") -> None:
+async def _join(page: "Page", hub: RunningHub, name: str, role: str, token: str = "", *, room: str = "main") -> None:
     await page.goto(f"http://127.0.0.1:{hub.port}/")
     await page.fill("[name=name]", name)
+    await page.fill("[name=room]", room)
     await page.check(f"[name=role][value={role}]")
     await page.fill("[name=token]", token)
     await page.press("[name=token]", "Enter")
@@ -280,13 +281,20 @@ async def test_the_figures_are_drawn_from_what_was_said(browser: "Browser") -> N
         tab(browser, hub, "Wanda") as page,
     ):
         await ann.say("three words here")
+        await ann.command("/sys Not one of these is somebody's.")
+        await ann.say("Redacted words are nobody's either.")
+        await ann.command("/redact 3")
         await bob.say("one")
         await page.get_by_role("img", name="Share of words: Ann 75 %, Bob 25 %").wait_for()
         await page.get_by_role("img", name="Who follows whom: Bob after Ann 1 times").wait_for()
 
 
 async def test_the_page_works_on_a_phone(browser: "Browser") -> None:
-    phone = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "color_scheme": "dark"}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 360, "height": 700},
+        "has_touch": True,
+        "color_scheme": "dark",
+    }
     async with running() as hub, joined(hub.url, "Ann") as ann, tab(browser, hub, "Max", "moderator", **phone) as page:
         await ann.say("w" * 500)
         await shows(page, "w" * 500)
@@ -301,6 +309,17 @@ async def test_the_page_works_on_a_phone(browser: "Browser") -> None:
         await page.tap("#panes [data-pane=figures]")
         await page.locator("#share svg").wait_for()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_a_long_name_of_a_room_leaves_the_pause_on_a_phones_screen(browser: "Browser") -> None:
+    """As rooms of the conversation server are called."""
+    phone: dict[str, Any] = {"viewport": {"width": 360, "height": 700}, "has_touch": True}
+    async with running() as hub, tab(browser, hub, "Max", "moderator", room="conv-" + "0" * 59, **phone) as page:
+        await page.fill("#line", "/topic " + "long " * 50)
+        await page.press("#line", "Enter")
+        await page.locator("#topic", has_text="long long").wait_for(state="attached")
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.evaluate("document.getElementById('hush').getBoundingClientRect().right <= innerWidth")
 
 
 async def test_a_wrong_token_is_told_and_a_token_is_not_remembered(browser: "Browser") -> None:
@@ -423,7 +442,7 @@ async def test_the_page_says_that_models_wait_for_a_person_and_that_all_is_over(
         joined(hub.url, "Sage", "model") as sage,
         joined(hub.url, "Bob", "model"),
         joined(hub.url, "Ann") as ann,
-        tab(browser, hub, "Wanda") as page,
+        tab(browser, hub, "Wanda", "moderator") as page,
     ):
         await ann.command("/policy open max_in_a_row=1")
         await ann.say("hello")
@@ -431,3 +450,8 @@ async def test_the_page_says_that_models_wait_for_a_person_and_that_all_is_over(
         await page.locator("#floor", has_text="Models wait for a person to speak").wait_for()
         await ann.command("/end")
         await page.locator("#floor", has_text="The conversation has ended").wait_for()
+        for button in ("#pause", "#step", "#policy"):
+            await page.locator(f"{button}:disabled").wait_for()
+        await sage.send({"type": "leave", "reason": "done"})
+        await page.locator("#members li", has_text="Sage").wait_for(state="detached")
+        await page.get_by_role("img", name=re.compile("Median time to answer: Sage ")).wait_for()

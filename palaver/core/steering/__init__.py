@@ -34,7 +34,7 @@ def carry_out(state: RoomState, entry: Entry, frame: Command, out: list[Effect])
     except CommandError as error:
         out.append(Reply(entry.session, notices.nack(state, frame.id, "bad_command", str(error))))
         return False
-    if outcome.changed:
+    if outcome.changed and not outcome.silent:
         told = notices.event(state, "command", actor=entry.name, text=outcome.text, changed=outcome.changed)
         out.append(Announce(told, moderators=outcome.private))
     acknowledged = Ack(

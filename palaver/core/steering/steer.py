@@ -56,7 +56,8 @@ def _step(turn: Turn) -> Outcome:
     was_paused = turn.state.floor.paused
     floor.resume(turn.state, turn.out)
     turn.state.floor.steps = count
-    return Outcome(f"{count} agent message(s), then pause", {"paused": [was_paused, f"after {count}"]})
+    changed = {"paused": [was_paused, f"after {count}"]}
+    return Outcome(f"{count} agent message(s), then pause", changed, silent=epoch is not None)
 
 
 def _stop(turn: Turn) -> Outcome:

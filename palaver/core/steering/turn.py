@@ -31,6 +31,8 @@ class Outcome:
     changed: dict[str, Any] | None = None
     private: bool = False
     """Whether only moderators are told what changed."""
+    silent: bool = False
+    """Whether nobody is: a program steps turn by turn, and that would be half of what people read."""
 
 
 def agent(turn: Turn, name: str) -> tuple[str, Record]:

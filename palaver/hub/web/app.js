@@ -2,7 +2,7 @@
 
 import { $, clean, el, hue } from "./dom.js";
 import { Room } from "./room.js";
-import { followsChart, latencyChart, shareChart } from "./stats.js";
+import { followsChart, latencyChart, saidToAll, shareChart } from "./stats.js";
 import { Members, Transcript, drawFloor } from "./view.js";
 import { Link } from "./wire.js";
 
@@ -159,17 +159,17 @@ function draw() {
 
 function drawFigures() {
   drawn.figures = performance.now();
-  const said = upTo === null ? room.messages : room.messages.slice(0, upTo + 1);
+  const said = saidToAll(upTo === null ? room.messages : room.messages.slice(0, upTo + 1));
   const nobody = () => el("p", { class: "soft" }, "Nothing yet.");
   $("share").replaceChildren(said.length ? shareChart(said) : nobody());
   $("follows").replaceChildren(said.length > 1 ? followsChart(said) : nobody());
-  const nameOf = (who) => room.members.get(who)?.name ?? who;
-  $("latency").replaceChildren(room.latencies.size ? latencyChart(room.latencies, nameOf) : nobody());
+  $("latency").replaceChildren(room.latencies.size ? latencyChart(room.latencies) : nobody());
 }
 
 function drawControls() {
   $("pause").textContent = $("hush").textContent = room.floor.paused ? "Resume" : "Pause";
-  $("step").disabled = !room.floor.paused;
+  $("step").disabled = !room.floor.paused || room.floor.ended;
+  for (const one of ["pause", "hush", "policy"]) $(one).disabled = room.floor.ended;
   $("held").hidden = !room.floor.held;
   $("held").firstElementChild.textContent = `${room.floor.held} held for approval`;
   if (document.activeElement !== $("policy")) $("policy").value = room.floor.policy;

@@ -14,7 +14,7 @@ export class Room {
     this.floor = null;
     this.streams = new Map(); // turn -> {from, text}
     this.since = new Map(); // turn -> when the floor was given
-    this.latencies = new Map(); // key -> seconds of each answer
+    this.latencies = new Map(); // name -> seconds of each answer
     this.stopped = new Map(); // key -> seconds from a revoke to silence, as moderators are told
     this.edition = 0; // changes whenever `lines` do
     this.me = "";
@@ -74,14 +74,14 @@ export class Room {
       this.streams.delete(message.turn);
       const since = this.since.get(message.turn);
       const took = since ? seconds(message.timestamp, since) : message.meta?.total_seconds; // before we came: as it says
-      if (Number.isFinite(took)) this.#latency(key(message.from), took);
+      if (Number.isFinite(took)) this.#latency(message.from, took);
     }
     return this.#line({ kind: "message", message });
   }
 
-  #latency(who, value) {
-    if (!this.latencies.has(who)) this.latencies.set(who, []);
-    const values = this.latencies.get(who);
+  #latency(name, value) {
+    if (!this.latencies.has(name)) this.latencies.set(name, []);
+    const values = this.latencies.get(name);
     values.push(Math.max(0, value));
     if (values.length > 200) values.shift();
   }

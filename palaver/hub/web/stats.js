@@ -4,13 +4,15 @@ import { clean, hue, svg } from "./dom.js";
 
 const WIDTH = 300;
 
-/** Words said by each, most first: `[{name, words, messages, share}]`. */
+/** What counts in figures, as in those of the server: no whispers, nothing redacted, nothing said as `system`. */
+export const saidToAll = (messages) => messages.filter(({ from, to, redacted }) => to == null && redacted == null && from !== "system");
+
+/** Words said by each, most first: `[{name, words, share}]`. */
 export function share(messages) {
   const by = new Map();
   for (const { from, content } of messages) {
-    const one = by.get(from) ?? { name: from, words: 0, messages: 0 };
-    one.words += content.split(/\s+/).filter(Boolean).length;
-    one.messages += 1;
+    const one = by.get(from) ?? { name: from, words: 0 };
+    one.words += content.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0;
     by.set(from, one);
   }
   const all = [...by.values()].sort((a, b) => b.words - a.words);
@@ -18,14 +20,13 @@ export function share(messages) {
   return all.map((one) => ({ ...one, share: one.words / total }));
 }
 
-/** How often each was followed by each: `{names, counts}`, `counts[i][j]` for j right after i. Whispers do not count. */
+/** How often each was followed by each: `{names, counts}`, `counts[i][j]` for j right after i. */
 export function follows(messages, limit = 8) {
-  const open = messages.filter((message) => message.to == null);
-  const names = share(open).slice(0, limit).map((one) => one.name);
+  const names = share(messages).slice(0, limit).map((one) => one.name);
   const at = new Map(names.map((name, index) => [name, index]));
   const counts = names.map(() => names.map(() => 0));
-  for (let next = 1; next < open.length; next += 1) {
-    const [from, to] = [at.get(open[next - 1].from), at.get(open[next].from)];
+  for (let next = 1; next < messages.length; next += 1) {
+    const [from, to] = [at.get(messages[next - 1].from), at.get(messages[next].from)];
     if (from !== undefined && to !== undefined) counts[from][to] += 1;
   }
   return { names, counts };
@@ -69,11 +70,8 @@ export function shareChart(messages) {
   return bars(rows.map((row) => ({ name: row.name, part: row.share / most, value: `${Math.round(row.share * 100)} %` })), title);
 }
 
-export function latencyChart(latencies, nameOf) {
-  const rows = [...latencies].map(([who, values]) => {
-    const [p50, p95] = [percentile(values, 0.5), percentile(values, 0.95)];
-    return { name: nameOf(who), p50, p95 };
-  });
+export function latencyChart(latencies) {
+  const rows = [...latencies].map(([name, values]) => ({ name, p50: percentile(values, 0.5), p95: percentile(values, 0.95) }));
   const most = Math.max(...rows.map((row) => row.p95), 0.001);
   const told = rows.map((row) => `${clean(row.name)} ${spoken(row.p50)}, 95 % within ${spoken(row.p95)}`);
   const drawn = rows.map(({ name, p50, p95 }) => ({ name, part: p50 / most, mark: p95 / most, value: spoken(p50) }));

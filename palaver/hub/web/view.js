@@ -205,7 +205,7 @@ export class Members {
       ...states.filter(Boolean).map((word) => el("small", { class: `badge ${word.split(" ")[0]}` }, word === "floor" ? "speaking" : word)),
     );
     row.item.classList.toggle("speaking", speaking);
-    const median = percentile(room.latencies.get(who) ?? [], 0.5);
+    const median = percentile(room.latencies.get(seat.name) ?? [], 0.5);
     const stop = room.stopped.get(who);
     row.figures.textContent = [median !== null && spoken(median), stop !== undefined && `stops in ${spoken(stop)}`].filter(Boolean).join(" · ");
     row.figures.title = "median time to answer";

@@ -69,7 +69,9 @@ def test_a_step_that_names_an_epoch_is_not_taken_after_a_pause_that_it_did_not_s
     epoch = world.state.floor.epoch
     world.command("/pause", by="Max")
     assert world.refused(f"/step 1 {epoch}") == f"the room was steered since epoch {epoch}: it is at {epoch + 1}"
+    announced = len(world.events("command"))
     assert world.do(f"/step 1 {epoch + 1}") == {"paused": [True, "after 1"]}
+    assert len(world.events("command")) == announced, "a program that steps turn by turn fills nobody's screen"
 
 
 def test_pause_with_names_silences_only_those() -> None:
