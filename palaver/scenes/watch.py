@@ -43,6 +43,8 @@ class Watch:
         """`seq` of the last message before each turn."""
         self._since = so_far.seq
         """`seq` of the last message of the turn before."""
+        self._last = ""
+        """Key of the one whose turn was the last."""
         self._past: int | None = None
         """`seq` of the room's last message when it was joined."""
         for key in so_far.passed:
@@ -109,14 +111,26 @@ class Watch:
         """Keys of those who need the floor before this turn is over; at most one where `one` acts in each turn."""
         floor = self.on_the_floor()
         if one:
-            return [] if self.heard or self.passed else floor[:1]
+            return [] if self.heard or self.passed or self._due() else floor[:1]
         return [key for key in floor if key not in self.acted]
 
     def turn_is_over(self, *, one: bool) -> bool:
         """Whether all have acted who are here and may, or the one has whose turn it was."""
+        if one and (due := self._due()):
+            return due in self.acted
         if one and self.on_the_floor():
             return bool(self.heard or self.passed)
         return bool(self.acted) if one else set(self.here()) <= set(self.acted)
+
+    def _due(self) -> str:
+        """Key of a person whose turn it is, and who takes it without the floor; empty where the floor decides."""
+        floor, here = self.on_the_floor(), self.here()
+        if self.scene.order != "round-robin" or not floor:
+            return ""
+        order = [key_of(name) for name in self.scene.in_order()]
+        place = order.index(self._last) + 1 if self._last in order else 0
+        turn = next(key for key in [*order[place:], *order[:place]] if key in here)
+        return "" if turn in floor else turn
 
     def begin_turn(self) -> None:
         """What comes now belongs to the next turn."""
@@ -124,6 +138,9 @@ class Watch:
 
     def end_turn(self) -> None:
         """Nobody has acted yet."""
+        if self._turns:
+            took_it = [key for key in self.acted if key in self.on_the_floor()]
+            self._last = self._due() or next(reversed(took_it), self._last)
         self.acted, self.heard, self.passed = [], 0, []
         self._since = self.room.last_seq
 
@@ -178,6 +195,8 @@ class Watch:
         if message.seq > self._since:
             self.acted.append(key_of(message.sender))
             self.heard += message.role in AGENTS
+        else:
+            self._last = key_of(message.sender)
         if self._told[-1][1] == LEFT:
             self.leave(message.sender)
 

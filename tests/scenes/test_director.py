@@ -280,6 +280,30 @@ async def test_a_person_with_a_moderators_seat_is_waited_for_in_every_turn() -> 
     assert speakers(log) == ["Ada", "Bob", "Eve", "Ada", "Bob", "Eve"]
 
 
+async def test_a_person_with_a_moderators_seat_has_a_turn_of_its_own_where_one_acts_after_another() -> None:
+    """The usual order, and the seat that a person gets at the console: what it says in between takes nobody's turn."""
+    scene = Scene([Agent("Eve"), *agents("Ada", "Bob")], max_turns=6, order="round-robin")
+    models: dict[str, Model] = {"Ada": talking(), "Bob": talking()}
+    async with running() as hub, asyncio.timeout(30):
+        work = asyncio.create_task(run_scene(scene, models, url=hub.url, room="scene"))
+        async with joined(hub.url, "Eve", room="scene") as eve:
+            await eve.until("message", **{"from": "system"})
+            for _ in range(2):
+                await eve.say("My turn.")
+                await eve.until("message", **{"from": "Bob"})
+            log = await work
+    assert log.error is None and log.turn_count == 6
+    assert speakers(log) == ["Eve", "Ada", "Bob"] * 2
+
+
+async def test_a_person_that_is_silent_in_its_turn_holds_nobody_up_for_ever() -> None:
+    scene = Scene([Agent("Eve"), *agents("Ada", "Bob")], max_turns=4, order="round-robin")
+    models: dict[str, Model] = {"Ada": talking(), "Bob": talking()}
+    async with running() as hub, asyncio.timeout(30), joined(hub.url, "Eve", room="scene"):
+        log = await run_scene(scene, models, url=hub.url, room="scene", patience=Patience(people=0.2))
+    assert log.error is None and speakers(log) == ["Ada", "Bob"]
+
+
 async def test_a_moderator_pauses_it_and_lets_it_go_on() -> None:
     scene = Scene(agents("Ada", "Bob"), max_turns=3, order="sequential")
     gate = asyncio.Event()
