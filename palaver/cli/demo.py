@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib.util
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Final
 
 from palaver.cli.common import Parser, make, run_async
 from palaver.cli.numbers import amount, port, whole
+from palaver.core.errors import MissingExtra
 from palaver.core.message import AGENTS, Message
 from palaver.core.policies import POLICIES
 from palaver.core.protocol import Ack, Event, FloorView, HubFrame, Join, Nack, Presence, System, Welcome
@@ -25,6 +27,15 @@ SAGE: Final = "Zen Sage"
 INVENTOR: Final = "TinkerBot"
 USER: Final = "Curious User"
 _SERVE: Final = "from transformers.cli.transformers import main; main()"
+_NEEDED: Final = {
+    "torch": "hf",
+    "transformers": "hf",
+    "openai": "openai",
+    "aiohttp": "openai",
+    "fastapi": "api",
+    "uvicorn": "api",
+}
+"""Packages of the models and of `transformers serve`, and the extras that bring them."""
 SILENCE: Final = 2.0
 """Seconds for which the demo listens while the room is paused."""
 QUIET: Final = 5.0
@@ -60,6 +71,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    _need_all()
     folder = arguments.folder or Path("logs") / time.strftime("demo-%Y%m%d-%H%M%S")
     interactive = arguments.turns is None and sys.stdin.isatty() and sys.stdout.isatty()
     make(folder, "--folder")
@@ -75,6 +87,13 @@ async def _demo(arguments: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         print("\nstopped; no process is left behind")
         return 0
+
+
+def _need_all() -> None:
+    """Raise `MissingExtra` for all at once that its processes would miss, each in turn."""
+    missing = {package: extra for package, extra in _NEEDED.items() if importlib.util.find_spec(package) is None}
+    if missing:
+        raise MissingExtra(", ".join(missing), ",".join(dict.fromkeys(missing.values())))
 
 
 def _transcript(folder: Path) -> str:

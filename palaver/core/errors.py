@@ -33,10 +33,11 @@ class ModelError(PalaverError):
 
 
 class MissingExtra(ModelError, ImportError):
-    """A package of an optional extra is not installed."""
+    """A package of an optional extra, or several, are not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: run `pip install 'palaver[{extra}]'`")
+        are = "are" if "," in package else "is"
+        super().__init__(f"{package} {are} not installed: run `pip install 'palaver[{extra}]'`")
         self.package = package
         self.extra = extra
 

@@ -1,14 +1,16 @@
 """What flags take and refuse, and in which words."""
 
 import errno
+import importlib.util
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from palaver.cli import server
+from palaver.cli import demo, server
 from tests.processes import program
 
+MISSED = ("aiohttp", "fastapi", "uvicorn")
 DEMO = ["-m", "palaver", "demo"]
 WRONG = [
     ("demo", ["--port", "99999"], "argument --port: 99999 is not within 0 to 65535"),
@@ -60,3 +62,13 @@ async def test_a_folder_that_cannot_be_one_is_named_as_the_flag_has_it(
     async with program(*command, flag, str(tmp_path / "file")) as running:
         assert await running.exit() == 2
     assert running.output.strip() == f"error: {flag} {tmp_path / 'file'}: is a file, not a folder"
+
+
+def test_the_demo_names_all_at_once_that_it_misses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in MISSED else there(name))
+    assert demo.main(["--turns", "1"]) == 1
+    told = "aiohttp, fastapi, uvicorn are not installed: run `pip install 'palaver[openai,api]'`"
+    assert capsys.readouterr().err == f"error: {told}\n"
