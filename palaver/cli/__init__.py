@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 COMMANDS: Final = {
@@ -80,6 +81,8 @@ def end_with(program: Callable[[], int]) -> NoReturn:
     """Call `program` and end the process with the exit code that it returns."""
     code: int | None = None
     _open_what_is_closed()
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal or locale without emoji shows a ? for them
+        sys.stdout.reconfigure(errors="replace")
     atexit.register(lambda: _leave(code))  # registered first, called last
     try:
         try:

@@ -24,9 +24,12 @@ TOKENS_LAST: Final = 7 * 86400.0
 
 
 def home() -> Path:
-    """Where parties that are up are noted, for every shell of this user."""
+    """Where parties that are up are noted, for every shell of this user. Raises `ConfigError`."""
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "palaver"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "palaver"
+    except RuntimeError as error:
+        raise ConfigError("this user has no home: set XDG_STATE_HOME to a folder for notes on parties") from error
 
 
 def logs(party: str) -> str:

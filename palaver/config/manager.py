@@ -1,5 +1,6 @@
 """`ConfigManager`: finds, reads, reads again and saves the config file."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,4 +97,8 @@ class ConfigManager:
 
 
 def _found() -> Path | None:
-    return next((path for path in (each.expanduser() for each in SEARCH_PATH) if path.is_file()), None)
+    for each in SEARCH_PATH:
+        with contextlib.suppress(RuntimeError):  # this user has no home
+            if (path := each.expanduser()).is_file():
+                return path
+    return None

@@ -66,7 +66,8 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
         except OSError as error:
-            raise ConfigError(f"{self.path} cannot be made: {error.strerror}") from error
+            told = f"{self.path} cannot be made: {error.strerror}; XDG_STATE_HOME names another place"
+            raise ConfigError(told) from error
 
     def record(self) -> Record | None:
         """The party that was started, None where there is none."""

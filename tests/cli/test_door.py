@@ -91,3 +91,13 @@ async def test_a_program_ends_with_its_code_and_with_all_it_printed(ends: str, c
         assert words in running.output
     by_itself = ends.startswith("return") or "KeyboardInterrupt" in ends
     assert ("taken down" not in running.output) is by_itself
+
+
+def test_a_terminal_without_the_letters_for_it_gets_question_marks() -> None:
+    """As in a locale like C or de_DE.ISO-8859-1; the help has an ellipsis."""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    told = subprocess.run(
+        [sys.executable, "-m", "palaver", "--help"], capture_output=True, cwd=ROOT, env=environment, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, b"")
+    assert b"training data, ?" in told.stdout

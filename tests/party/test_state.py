@@ -1,6 +1,7 @@
 """What is noted of processes, and whose it is."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from palaver import crew
-from palaver.core.errors import PalaverError
+from palaver.cli import parties
+from palaver.config.manager import ConfigManager
+from palaver.core.errors import ConfigError, PalaverError
 from palaver.party.party import Party
 from palaver.party.process import Plan, Process
 from palaver.party.procs import Procs
@@ -79,6 +82,16 @@ def test_two_do_not_start_one_party(tmp_path: Path) -> None:
     assert second.lock()
     assert second.is_ours()
     assert not first.is_ours()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker run --user 1234`: `HOME` is not set, and the number has no name."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(ConfigError, match="set XDG_STATE_HOME"):
+        parties.home()
+    assert ConfigManager(environ={}).load_config().default_model == "tiny"
 
 
 def test_a_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
