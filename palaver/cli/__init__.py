@@ -81,8 +81,9 @@ def end_with(program: Callable[[], int]) -> NoReturn:
     """Call `program` and end the process with the exit code that it returns."""
     code: int | None = None
     _open_what_is_closed()
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal or locale without emoji shows a ? for them
-        sys.stdout.reconfigure(errors="replace")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, TextIOWrapper):  # a locale without emoji shows a ? for them, and takes any byte
+            stream.reconfigure(errors="replace")
     atexit.register(lambda: _leave(code))  # registered first, called last
     try:
         try:

@@ -101,3 +101,16 @@ def test_a_terminal_without_the_letters_for_it_gets_question_marks() -> None:
     )
     assert (told.returncode, told.stderr) == (0, b"")
     assert b"training data, ?" in told.stdout
+
+
+def test_a_byte_that_is_no_letter_is_taken_for_a_mark() -> None:
+    command = "import sys, palaver.cli; palaver.cli.end_with(lambda: print(input()) or 0)"
+    told = subprocess.run(
+        [sys.executable, "-c", command],
+        input=b"hall\xf6\n",
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (0, "hall\ufffd\n".encode())
