@@ -129,8 +129,6 @@ async def _serve(config: ServerConfig, *, verbose: bool, trace: str | None) -> i
             logger.info("stopping")
     except LogUnavailable as error:
         raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {config.hub.host}:{config.hub.port}: {hindrance(error)}") from error
     return 0
 
 
@@ -150,9 +148,12 @@ async def _running(config: ServerConfig, *, verbose: bool, trace: str | None) ->
         if workers is not None:
             await stack.enter_async_context(workers.telling(service.shelf.replied))
         listener = stack.enter_context(bound(config.api.host, config.api.port))
-        await stack.enter_async_context(service)
-        app = application_of(config, service, local_only=local_only)
         hub = config.hub
+        try:
+            await stack.enter_async_context(service)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {hub.host}:{hub.port}: {hindrance(error, '--hub-port')}") from error
+        app = application_of(config, service, local_only=local_only)
         tls = (hub.tls_cert, hub.tls_key) if hub.tls_cert and hub.tls_key else None
         await stack.enter_async_context(listening(app, listener, access_log=verbose, tls=tls))
         print(f"Palaver hub: {service.url}", flush=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -139,9 +140,12 @@ async def _serve(arguments: argparse.Namespace) -> int:
     let_the_collector_rest()
     hub = _hub(arguments)
     try:
-        async with listening(
-            hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin, tls=tls
-        ) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            opening = listening(hub, auth, host=arguments.host, port=arguments.port, origins=arguments.origin, tls=tls)
+            try:
+                server = await stack.enter_async_context(opening)
+            except OSError as error:
+                raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {hindrance(error)}") from error
             starting = None
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
@@ -156,16 +160,14 @@ async def _serve(arguments: argparse.Namespace) -> int:
             raise
     except LogUnavailable as error:
         raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {hindrance(error)}") from error
     return 0
 
 
-def hindrance(error: OSError) -> str:
-    """Why a hub cannot listen, and what to do."""
+def hindrance(error: OSError, flag: str = "--port") -> str:
+    """Why a hub cannot listen, and what to do; `flag` sets its port."""
     match error.errno:
         case errno.EADDRINUSE:
-            return "something listens there already; take another --port (0 takes a free one)"
+            return f"something listens there already; take another {flag} (0 takes a free one)"
         case errno.EADDRNOTAVAIL:
             return "this machine has no such address"
         case errno.EACCES:

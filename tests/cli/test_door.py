@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,24 @@ def test_a_program_whose_output_nobody_reads_ends_without_a_word(ends: str, unbu
         running.stdout.close()
         running.stdin.close()
         assert (running.stderr.read(), running.wait(30)) == (b"", 141)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("flags", [["palaver", "server"], ["palaver.api", "--hub-port", "0", "--metrics-port", "0"]])
+def test_a_server_whose_output_nobody_reads_does_not_say_that_its_port_is_taken(
+    flags: list[str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", *flags, "--port", "0", "--data-dir", "data"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        told, code = running.stderr.read(), running.wait(30)
+    assert code == 141 and b"cannot listen" not in told, told
 
 
 async def test_a_pipe_that_breaks_elsewhere_is_a_mistake_to_be_seen() -> None:
