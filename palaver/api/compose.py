@@ -147,7 +147,8 @@ class ConversationServer:
 
 
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    texts = ((each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
+    return "; ".join(f"{'.'.join(map(str, where))}: {text}" for where, text in texts)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What stands before every route: who calls, how often, how much, and how refusals read."""
 
 import logging
+import re
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Security
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 MOST_BODY: Final = 2**22
 """Bytes of a request: fifty agents with all that may be said of each, and some more."""
+_INNER: Final = re.compile(r"constrained-|function-(after|before)\[")
+"""How pydantic calls steps of its own, which say nothing to a caller."""
 _METHODS: Final = ("DELETE", "GET", "HEAD", "POST")
 _BEARER: Final = HTTPBearer(auto_error=False, description="The hub's token, or a moderator's; none where it has none.")
 
@@ -144,7 +147,7 @@ def explain_refusals(app: FastAPI) -> None:
 
 def _problem(error: dict[str, Any], *, is_json: bool) -> dict[str, Any]:
     """Where, and what is wrong; steps within pydantic's own types are left out, and what UTF-8 cannot say."""
-    loc = [step if isinstance(step, int) else _sayable(step) for step in error["loc"] if "(" not in str(step)]
+    loc = [step if isinstance(step, int) else _sayable(step) for step in error["loc"] if not _INNER.match(str(step))]
     text = _sayable(error["msg"].removeprefix("Value error, "))
     if loc == ["body"] and error["type"] in ("missing", "model_attributes_type"):
         text = "must be a JSON object" + ("" if is_json else ", sent with the header 'Content-Type: application/json'")

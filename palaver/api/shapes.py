@@ -30,11 +30,18 @@ def _number(value: object) -> object:
     return value
 
 
-class _Strict(BaseModel):
+class _Told(BaseModel):
+    """What stands below a field is its description in the document."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class _Strict(_Told):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Number = Annotated[int, BeforeValidator(_number)]
+IS_NUMBER: Final = BeforeValidator(_number)
+"""Comes last: what is said before it stands in the document."""
 Truth = Annotated[bool, Field(strict=True)]
 
 
@@ -66,7 +73,7 @@ class AgentRequest(_Strict):
     goal: Words = ""
     secret: Words = ""
     profile: Profile = ""
-    speaking_id: Annotated[Number, Field(ge=0)] | None = None
+    speaking_id: Annotated[int, Field(ge=0), IS_NUMBER] | None = None
 
 
 class ConversationRequest(_Strict):
@@ -74,15 +81,20 @@ class ConversationRequest(_Strict):
 
     agent_configs: Annotated[list[AgentRequest], Field(min_length=1, max_length=MOST_AGENTS)]
     scenario: Words = ""
-    relationship: Annotated[Number, Field(ge=0, le=5)] | Annotated[str, Field(max_length=1000)] | None = None
+    relationship: Annotated[int, Field(ge=0, le=5), IS_NUMBER] | Annotated[str, Field(max_length=1000)] | None = None
     """0 (strangers) to 5 (family), or words."""
     model_name: str | None = None
-    max_turns: Annotated[Number, Field(ge=1, le=MOST_TURNS)] | None = None
+    """For agents that name no model; else the server's default."""
+    max_turns: Annotated[int, Field(ge=1, le=MOST_TURNS), IS_NUMBER] | None = None
+    """As the server's config has it where it is not given."""
     action_order: ActionOrder | None = None
-    speaking_order: list[Number] | None = None
+    """Who acts in a turn, and when; as the config has it where it is not given."""
+    speaking_order: list[Annotated[int, IS_NUMBER]] | None = None
     """For `agent_id_based`: the agents' places in `agent_configs` (or their `speaking_id`) in the order of speaking."""
     enable_evaluation: Truth = True
-    seed: Annotated[Number, Field(ge=0, lt=2**63)] | None = None
+    """False: evaluators that need a model are not called at the end."""
+    seed: Annotated[int, Field(ge=0, lt=2**63), IS_NUMBER] | None = None
+    """Of the random order and the replies."""
     background: Truth = True
     """False: the answer comes when the conversation is over."""
 
@@ -101,14 +113,14 @@ class CommandRequest(_Strict):
     text: Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]
 
 
-class CommandAnswer(BaseModel):
+class CommandAnswer(_Told):
     """What a command did."""
 
     text: str
     changed: dict[str, Any] | None = None
 
 
-class Spoken(BaseModel):
+class Spoken(_Told):
     """A message of the conversation, as it is on the wire."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -125,7 +137,7 @@ class Spoken(BaseModel):
     redacted: str | None
 
 
-class ConversationSummary(BaseModel):
+class ConversationSummary(_Told):
     """A conversation in a few figures."""
 
     conversation_id: str
@@ -158,7 +170,7 @@ class ConversationView(ConversationSummary):
     """Figures that need no model: share of talk, who follows whom, repetition."""
 
 
-class ModelView(BaseModel):
+class ModelView(_Told):
     """A model of this server."""
 
     name: str
@@ -170,7 +182,7 @@ class ModelView(BaseModel):
     """Its settings, without secrets."""
 
 
-class Health(BaseModel):
+class Health(_Told):
     """How the server is."""
 
     status: Literal["healthy"]
@@ -185,7 +197,7 @@ class Health(BaseModel):
     server_config: dict[str, Any]
 
 
-class Problem(BaseModel):
+class Problem(_Told):
     """Why a request was refused."""
 
     detail: str

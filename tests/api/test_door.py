@@ -34,6 +34,7 @@ async def test_a_page_that_there_is_none_of_tells_where_to_look() -> None:
         ('{"agent_configs": [{"name": "A", "goal": "\\ud800"}]}', "unable to parse raw data as a unicode string"),
         ('{"agent_configs": [{"name": "A", "\\ud800": 1}]}', "Input should be a valid"),
         ('{"agent_configs": [{"name": "A"}, {"name": "a"}]}', "two agents are called 'a'"),
+        ('{"agent_configs": [{"name": "A"}], "relationship": 9}', "Input should be less than or equal to 5"),
         ('{"agent_configs": ', "is no JSON from character 18 on: Expecting value"),
         ("[1]", "must be a JSON object"),
         ("", "must be a JSON object"),
@@ -47,6 +48,7 @@ async def test_a_body_of_the_wrong_form_is_422_and_not_sent_back(body: str, told
     problems = answer.json()["detail"]
     assert any(told in problem["msg"] for problem in problems), problems
     assert all(problem.keys() == {"type", "loc", "msg"} for problem in problems)
+    assert not any("(" in str(problem["loc"]) or "-" in str(problem["loc"]) for problem in problems), problems
 
 
 async def test_json_that_is_not_called_json_is_told_how_to_send_it() -> None:
@@ -84,3 +86,13 @@ async def test_what_the_server_is_made_of_is_not_told_where_only_this_machine_is
         foreign = await server.client.get("/health", headers={"Host": "evil.example"})
     assert (foreign.status_code, foreign.json()["server_config"]) == (200, {})
     assert ours.json()["server_config"]["models"] == ["tiny"]
+
+
+async def test_the_document_says_what_each_field_may_be() -> None:
+    """For whoever has nothing else."""
+    async with serving() as server:
+        schemas = (await server.client.get("/openapi.json")).json()["components"]["schemas"]
+    fields = schemas["ConversationRequest"]["properties"]
+    bounds = fields["max_turns"]["anyOf"][0]
+    assert (bounds["minimum"], bounds["maximum"]) == (1, 1000)
+    assert fields["background"]["description"] == "False: the answer comes when the conversation is over."
