@@ -26,8 +26,9 @@ class Settings:
     """With a seed the replies of a run can be had again; the n-th reply is drawn with seed + n."""
 
     def told(self) -> dict[str, Any]:
-        """For the hub's log."""
-        return asdict(self)
+        """For the hub's log: what `/set` changes, and what differs from the defaults."""
+        all_of_it = asdict(self)
+        return {name: value for name, value in all_of_it.items() if name in _SHOWN or value != getattr(_DEFAULTS, name)}
 
     @classmethod
     def from_told(cls, told: Mapping[str, Any]) -> "Settings":
@@ -44,6 +45,8 @@ class Settings:
         return replace(self, **wanted)
 
 
+_DEFAULTS = Settings()
+_SHOWN = ("temperature", "max_tokens", "history", "delay")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "persona": str,
     "temperature": (int, float),

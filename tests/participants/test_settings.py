@@ -19,4 +19,5 @@ def test_what_the_room_tells_is_taken_over_and_the_rest_left_alone() -> None:
 def test_what_the_log_is_told_comes_back_and_nonsense_does_not() -> None:
     settings = Settings(persona="You are Ada.", temperature=0.2, history=0, labels=False, seed=7)
     assert Settings.from_told(settings.told()) == settings
+    assert set(Settings().told()) == {"temperature", "max_tokens", "history", "delay"}
     assert Settings.from_told({"persona": ["x"], "temperature": "hot", "seed": "7", "model": "tiny"}) == Settings()

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+import shlex
 from pathlib import Path
 from urllib.request import urlopen
 
 import msgspec
 import pytest
 
-from palaver.cli import fork, main
+from palaver.cli import client, fork, main
 from palaver.core.entry import Forked
 from palaver.core.transcript import to_line
 from palaver.hub.reading import LogFile
+from palaver.participants.settings import Settings
 from palaver.replay.forking import Past, said_in
 from palaver.replay.replaying import replay
 from tests.core.test_prompt import message, talk
@@ -69,6 +71,13 @@ def test_a_model_that_takes_a_script_s_place_is_not_started_as_a_script(tmp_path
     for model, backend in (("microsoft/phi-2", ""), (str(tmp_path / "other.txt"), " --backend scripted")):
         _, ada, _ = fork._commands(tmp_path, "r", told, {"Ada": {"model": model}})
         assert ada == f"palaver client --name Ada --room r --model {model}{backend}"
+
+
+def test_what_is_to_be_typed_is_what_the_client_takes(tmp_path: Path) -> None:
+    told = {**Settings(persona="P").told(), "model": "tiny", "backend": "hf"}
+    _, ada, _ = fork._commands(tmp_path, "r", {"Ada": ("model", told)}, {})
+    flags = client.parser().parse_args(shlex.split(ada)[2:])
+    assert (flags.name, flags.history_length, flags.temperature) == ("Ada", 5, 0.7)
 
 
 async def test_a_fork_of_a_fork_can_be_replayed_and_compared(
