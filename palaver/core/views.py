@@ -99,6 +99,8 @@ def _waits(state: RoomState, situation: Situation) -> str:
 
 def _queue(state: RoomState, situation: Situation) -> list[str]:
     """Names of those who wait for the floor, nearest first, as far as can be known without drawing."""
+    if state.ended:
+        return []
     waiting = [hand.name for hand in state.floor.hands]
     return waiting + [name for name in _expected(state, situation) if name not in waiting]
 

@@ -52,7 +52,8 @@ def test_nobody_waits_for_a_person_in_a_room_that_is_paused_has_ended_or_has_a_s
     world.do("/pause")
     assert floor_view(world.state).waits == ""
     world.do("/end")
-    assert (floor_view(world.state).waits, floor_view(world.state).ended) == ("", True)
+    told = floor_view(world.state)
+    assert (told.waits, told.ended, told.queue) == ("", True, ())
 
 
 def test_a_debate_tells_who_is_next_what_it_waits_for_and_when_it_is_over() -> None:

@@ -71,6 +71,7 @@ class TerminalFront:
         self._size = self._output.get_size()
 
     async def __aenter__(self) -> Self:
+        self._stack.enter_context(get_app_session().input.raw_mode())  # also between two lines: nothing is echoed there
         self._stack.enter_context(patch_stdout(raw=True))
         self._stack.enter_context(_log_above_the_prompt())
         return self

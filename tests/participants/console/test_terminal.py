@@ -1,14 +1,21 @@
 """The console in a real terminal (tmux), against a hub that sends what no good hub would."""
 
 import asyncio
+import os
 import re
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import DummyOutput
 
 from palaver.core.protocol import Ack, Command, Event, FloorView, Holder, Say, Seat, Streamed, Welcome
+from palaver.participants.console.paint import Paint
+from palaver.participants.console.terminal import TerminalFront
 from tests.participants.console.frames import TIME, floor, message
 from tests.participants.console.pane import Pane, check_screen
 from tests.participants.fake_hub import FakeHub, Seated, fake_hub
@@ -111,6 +118,15 @@ async def test_tab_completes_commands_and_names_and_up_repeats() -> None:
         await pane.shows("done:")
         pane.keys("Up")
         await pane.until(lambda screen: typed(screen) == '/mute "Zen Sage"')
+
+
+async def test_nothing_that_is_typed_between_two_lines_is_echoed() -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave) as terminal, create_app_session(input=create_input(terminal), output=DummyOutput()):
+        async with TerminalFront(Paint(colour=False)):
+            assert not termios.tcgetattr(slave)[3] & termios.ECHO
+        assert termios.tcgetattr(slave)[3] & termios.ECHO
+    os.close(master)
 
 
 async def test_clear_leaves_an_empty_screen_to_what_comes() -> None:
