@@ -5,12 +5,12 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
-from palaver.models.model import ChatMessage
+from palaver.models.model import Messages
 from palaver.models.progress import Progress
 from palaver.simulation.records import RolloutFile
 from palaver.simulation.rollout import Rollout
@@ -23,18 +23,29 @@ CONCURRENCY: Final = 64
 """As many as a local model decodes together."""
 
 
+class Options(TypedDict, total=False):
+    """What many rollouts may be told besides; see `run`."""
+
+    concurrency: int
+    path: Path | str | None
+    seed: int
+    retry_failed: bool
+    show_progress: bool
+    on_rollout: Callable[[Rollout], None] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One rollout to be had."""
 
     id: str
-    prefix: Sequence[ChatMessage]
+    prefix: Messages
     seed: int
 
 
 async def run(
     simulator: "ChatSimulator",
-    prefixes: Sequence[Sequence[ChatMessage]],
+    prefixes: Iterable[Messages],
     n: int,
     max_turns: int,
     *,
@@ -50,7 +61,8 @@ async def run(
     With `path`, each is appended to that JSONL file as it ends, and those that the file holds are not run again
     (failed ones are with `retry_failed`): a run that was killed goes on where it stood. A rollout is known by its
     prefix, turns, limits, speakers and seed; change one of them and it is another rollout. `on_rollout` gets each
-    one that was run here. Raises ValueError for a wrong prefix or number, before anything is run.
+    one that was run here. Raises ValueError for a wrong prefix or number before anything is run, and `PalaverError`
+    where the file cannot be written.
     """
     if n < 0 or max_turns < 0 or concurrency < 1:
         raise ValueError(f"n={n}, max_turns={max_turns}, concurrency={concurrency}: 0, 0 and 1 are the least")
@@ -86,14 +98,15 @@ async def _work(
             talk = await simulator.talk(job.prefix, max_turns, seed=job.seed, id=job.id)
             finished(talk.rollout)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as several:  # a full disk, a callback that broke: the others met the same
+        raise several.exceptions[0] from None
 
 
-def _jobs(
-    simulator: "ChatSimulator", prefixes: Sequence[Sequence[ChatMessage]], n: int, max_turns: int, seed: int
-) -> list[Job]:
+def _jobs(simulator: "ChatSimulator", prefixes: Iterable[Messages], n: int, max_turns: int, seed: int) -> list[Job]:
     settings = {
         "assistant": simulator.assistant.describe(),
         "user": simulator.user.describe(),

@@ -1,7 +1,10 @@
 """A file of rollouts, one JSON object a line, that survives the end of its writer at any moment."""
 
+import contextlib
+import errno
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +15,9 @@ try:
     import fcntl
 except ImportError:  # Windows: nobody keeps a second writer away there
     fcntl = None  # type: ignore[assignment]
+
+_BEGINNING = b'{"id": "'
+"""Of every line."""
 
 
 class RolloutFile:
@@ -29,13 +35,14 @@ class RolloutFile:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> "RolloutFile":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open_alone(self.path)
         try:
             self._file.seek(0)
-            whole, cut, _ = self._file.read().rpartition(b"\n")
-            self._file.truncate(len(whole) + len(cut))
+            whole, cut, rest = self._file.read().rpartition(b"\n")
             self.rollouts = _parsed(self.path, whole)
+            if rest and not self.rollouts and not rest.startswith(_BEGINNING[: len(rest)]):
+                raise PalaverError(f"{self.path} holds something else than rollouts: {rest[:40]!r}")
+            self._file.truncate(len(whole) + len(cut))
             if self._without_failed:
                 self._keep(lambda rollout: not rollout.failed)
         except BaseException:
@@ -49,10 +56,13 @@ class RolloutFile:
             self._file = None
 
     def append(self, rollout: Rollout) -> None:
-        """Add one; it is the operating system's when this returns, so that killing this process loses nothing."""
+        """Add one; it is the operating system's when this returns, so that killing this process loses nothing.
+
+        Raises `PalaverError` where it cannot be written; the file then holds what it held.
+        """
         assert self._file is not None, "use RolloutFile in a with statement"
-        self._file.write(_line(rollout))
-        self._file.flush()
+        with _told("add to", self.path):
+            _write(self._file, _line(rollout))
         self.rollouts[rollout.id] = rollout
 
     def _keep(self, wanted: Callable[[Rollout], bool]) -> None:
@@ -61,7 +71,12 @@ class RolloutFile:
         if len(kept) == len(self.rollouts) or self._file is None:
             return
         beside = self.path.with_name(self.path.name + ".new")
-        beside.write_bytes(b"".join(map(_line, kept.values())))
+        with _told("write", beside):
+            try:
+                beside.write_bytes(b"".join(map(_line, kept.values())))
+            except OSError:
+                beside.unlink(missing_ok=True)
+                raise
         new = _open_alone(beside)
         beside.replace(self.path)
         self._file.close()
@@ -71,14 +86,13 @@ class RolloutFile:
 def add(path: Path | str, rollout: Rollout) -> None:
     """Append one rollout to a file that several processes may add to; waits for its turn. Raises `PalaverError`."""
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=1 << 20) as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(_line(rollout))
-    except OSError as error:
-        raise PalaverError(f"cannot write the rollout into {path}: {error.strerror}") from error
+    with _told("add to", path), _opened(path) as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        unended = file.read(1) not in (b"", b"\n")  # an unfinished line spoils itself, and not this one
+        _write(file, b"\n" * unended + _line(rollout))
 
 
 def load(path: Path | str) -> list[Rollout]:
@@ -106,8 +120,34 @@ def _line(rollout: Rollout) -> bytes:
     return json.dumps(rollout.to_record(), ensure_ascii=True, default=str).encode() + b"\n"
 
 
+def _write(file: IO[bytes], line: bytes) -> None:
+    """Add all of `line` or nothing of it."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        if file.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+@contextlib.contextmanager
+def _told(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PalaverError(f"cannot {what} {path}: {error.strerror}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file, made where there is none; not buffered, so that what was written is the system's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+b", buffering=0)
+
+
 def _open_alone(path: Path) -> IO[bytes]:
-    file = path.open("a+b", buffering=1 << 20)
+    with _told("write", path):
+        file = _opened(path)
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

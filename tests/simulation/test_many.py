@@ -13,7 +13,7 @@ from palaver.core.errors import PalaverError
 from palaver.models.model import ChatMessage
 from palaver.models.scripted import ScriptedModel
 from palaver.simulation import ChatSimulator, Rollout, RolloutFile
-from palaver.simulation.records import load
+from palaver.simulation.records import add, load
 from tests.simulation.killed_run import PREFIXES, SAMPLES
 from tests.simulation.talks import QUESTION, numbered, shape, simulator
 
@@ -134,6 +134,65 @@ def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
         pass
     with RolloutFile(path):
         pass
+
+
+@pytest.mark.parametrize("content", [b"notes", b"first\nlast", b'{"id": "q1", "prompt": "x"}\n{"id": "q2"'])
+def test_a_file_that_holds_something_else_is_refused_and_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(PalaverError, match=r"notes.txt.*(something else than rollouts|is no rollout)"):
+        simulator().rollouts_sync(PREFIXES, path=path)
+    assert path.read_bytes() == content
+
+
+_ON_A_FULL_DISK = """
+import resource, signal, sys
+from palaver.simulation import records
+from tests.simulation.killed_run import PREFIXES
+from tests.simulation.talks import simulator
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))  # a line has some 900 bytes
+for write in (
+    lambda: simulator().rollouts_sync(PREFIXES, path=sys.argv[1]),
+    lambda: records.add(sys.argv[1], simulator().rollout(PREFIXES[0])),
+):
+    try:
+        write()
+    except records.PalaverError as error:
+        print(error)
+"""
+
+
+@pytest.mark.system
+def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    path = tmp_path / "rollouts.jsonl"
+    told = subprocess.check_output([sys.executable, "-c", _ON_A_FULL_DISK, path], cwd=REPOSITORY, text=True)
+    assert [line.split(": ")[0] for line in told.splitlines()] == [f"cannot add to {path}"] * 2
+    assert path.read_bytes().endswith(b"}\n") and len(load(path)) == 1
+
+
+def test_an_unfinished_line_does_not_spoil_the_one_that_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.jsonl"
+    path.write_bytes(b'{"id": "cut sho')
+    rollout = simulator().rollout([QUESTION], 1)
+    add(path, rollout)
+    cut, whole = path.read_bytes().splitlines()
+    assert cut == b'{"id": "cut sho' and json.loads(whole)["id"] == rollout.id
+
+
+async def test_what_breaks_in_a_callback_is_raised_as_it_is() -> None:
+    def broken(rollout: Rollout) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await simulator().rollouts(PREFIXES, 1, 1, on_rollout=broken)
+
+
+def test_one_prefix_is_not_taken_for_several() -> None:
+    with pytest.raises(ValueError, match="a prefix is a list of messages, not one dict"):
+        simulator().rollouts_sync([QUESTION])  # type: ignore[list-item]
 
 
 def test_a_record_gives_the_rollout_back() -> None:
