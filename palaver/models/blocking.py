@@ -44,7 +44,12 @@ def _background_loop() -> asyncio.AbstractEventLoop:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+                break
+            except (SystemExit, KeyboardInterrupt):  # of somebody's callback: its caller has it, the others go on
+                continue
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

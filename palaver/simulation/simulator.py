@@ -1,18 +1,17 @@
 """The simulator: an assistant and a simulated user talk, one conversation or many. Seed 0."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Unpack
 
 from palaver.models import blocking
-from palaver.models.model import Cancel, ChatMessage
+from palaver.models.model import Cancel, Messages
 from palaver.models.stopping import unless_pressed
 from palaver.simulation import interactive, many
 from palaver.simulation.assistant import ModelAssistant
 from palaver.simulation.rollout import Rollout
 from palaver.simulation.speakers import as_speaker
-from palaver.simulation.talk import Ended, Limits, Talk
+from palaver.simulation.talk import Ended, LimitOptions, Limits, Talk
 from palaver.simulation.user_models import SimulatedUser
 
 MAX_TURNS: Final = 3
@@ -25,14 +24,14 @@ class ChatSimulator:
     simulator may run any number of conversations at a time. Further keywords say when conversations end: `Limits`.
     """
 
-    def __init__(self, assistant: Any, user_model: Any, **limits: Any) -> None:
+    def __init__(self, assistant: Any, user_model: Any, **limits: Unpack[LimitOptions]) -> None:
         self.assistant = as_speaker(assistant, ModelAssistant)
         self.user = as_speaker(user_model, SimulatedUser)
         self.limits = Limits(**limits)
 
     def rollout(
         self,
-        conversation_prefix: Sequence[ChatMessage] = (),
+        conversation_prefix: Messages = (),
         max_turns: int = MAX_TURNS,
         *,
         seed: int | None = None,
@@ -45,7 +44,7 @@ class ChatSimulator:
 
     async def rollout_async(
         self,
-        conversation_prefix: Sequence[ChatMessage] = (),
+        conversation_prefix: Messages = (),
         max_turns: int = MAX_TURNS,
         *,
         seed: int | None = None,
@@ -69,7 +68,7 @@ class ChatSimulator:
 
     async def talk(
         self,
-        prefix: Sequence[ChatMessage],
+        prefix: Messages,
         max_turns: int,
         *,
         seed: int | None = None,
@@ -82,7 +81,7 @@ class ChatSimulator:
             raise ValueError(f"max_turns must be 0 or more, not {max_turns}")
         talk = self.begin(prefix, seed=seed, id=id)
         try:
-            async with asyncio.timeout(self.limits.timeout):
+            async with asyncio.timeout(self.limits.timeout or None):
                 await unless_pressed(cancel, talk.run(max_turns, start_with_assistant=start_with_assistant))
                 talk.close("moderator_stop", cancel.reason or None if cancel else None)
         except Ended:
@@ -91,46 +90,25 @@ class ChatSimulator:
             talk.close("timeout")
         return talk
 
-    def begin(self, prefix: Sequence[ChatMessage], *, seed: int | None = None, id: str = "") -> Talk:
+    def begin(self, prefix: Messages, *, seed: int | None = None, id: str = "") -> Talk:
         """A conversation to be driven message by message."""
         return Talk(self.assistant, self.user, prefix, limits=self.limits, seed=seed, id=id)
 
     async def rollouts(
-        self,
-        prefixes: Sequence[Sequence[ChatMessage]],
-        n: int = 1,
-        max_turns: int = MAX_TURNS,
-        *,
-        concurrency: int = many.CONCURRENCY,
-        path: Path | str | None = None,
-        seed: int = 0,
-        retry_failed: bool = False,
-        show_progress: bool = False,
-        on_rollout: Callable[[Rollout], None] | None = None,
+        self, prefixes: Iterable[Messages], n: int = 1, max_turns: int = MAX_TURNS, **options: Unpack[many.Options]
     ) -> list[Rollout]:
-        """`n` rollouts of each prefix, `concurrency` at a time; see `palaver.simulation.many.run`."""
-        return await many.run(
-            self,
-            prefixes,
-            n,
-            max_turns,
-            concurrency=concurrency,
-            path=path,
-            seed=seed,
-            retry_failed=retry_failed,
-            show_progress=show_progress,
-            on_rollout=on_rollout,
-        )
+        """`n` rollouts of each prefix, `concurrency` (64) at a time; see `palaver.simulation.many.run`."""
+        return await many.run(self, prefixes, n, max_turns, **options)
 
     def rollouts_sync(
-        self, prefixes: Sequence[Sequence[ChatMessage]], n: int = 1, max_turns: int = MAX_TURNS, **options: Any
+        self, prefixes: Iterable[Messages], n: int = 1, max_turns: int = MAX_TURNS, **options: Unpack[many.Options]
     ) -> list[Rollout]:
         """As `rollouts`, and wait for it."""
         return blocking.run(self.rollouts(prefixes, n, max_turns, **options))
 
     def interactive_rollout(
         self,
-        conversation_prefix: Sequence[ChatMessage] = (),
+        conversation_prefix: Messages = (),
         max_turns: int = 10,
         *,
         seed: int | None = None,

@@ -1,18 +1,18 @@
 """Whoever can speak in a rollout, made alike: a model, or an object with `generate(messages)` of the caller's own."""
 
 import asyncio
+import contextlib
 import inspect
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from palaver.core.errors import ModelError
-from palaver.models.model import ChatMessage, LLMResponse, Model
+from palaver.models.model import ChatMessage, LLMResponse, Messages, Model
 
 MAX_TOKENS: Final = 1024
 TEMPERATURE: Final = 0.7
-_THREADS: Final = 64
 
 
 @runtime_checkable
@@ -21,9 +21,7 @@ class Speaker(Protocol):
 
     name: str
 
-    async def reply(
-        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
-    ) -> LLMResponse:
+    async def reply(self, messages: Messages, *, seed: int | None = None, conversation: str = "") -> LLMResponse:
         """The next message of a conversation whose roles are the assistant's.
 
         `conversation` names it and the side, so that an engine can keep its cache. Raises whatever went wrong.
@@ -41,7 +39,7 @@ class ModelSpeaker:
     def __init__(
         self,
         model: Model,
-        view: Callable[[Sequence[ChatMessage]], list[ChatMessage]],
+        view: Callable[[Messages], list[ChatMessage]],
         *,
         max_tokens: int = MAX_TOKENS,
         temperature: float = TEMPERATURE,
@@ -52,9 +50,7 @@ class ModelSpeaker:
         self.temperature = temperature
         self._view = view
 
-    async def reply(
-        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
-    ) -> LLMResponse:
+    async def reply(self, messages: Messages, *, seed: int | None = None, conversation: str = "") -> LLMResponse:
         """Ask the model; raises `ModelError` where it fails."""
         response = await self.model.complete(
             self._view(messages),
@@ -73,26 +69,25 @@ class ModelSpeaker:
 
 
 class GeneratingSpeaker:
-    """An object of the caller's with `generate(messages) -> str`, called in a thread unless it is a coroutine."""
+    """An object of the caller's with `generate(messages) -> str`, called in a thread unless it is asynchronous."""
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
         self.name = str(getattr(generator, "name", "") or getattr(generator, "model", "") or type(generator).__name__)
 
-    async def reply(
-        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
-    ) -> LLMResponse:
-        """Ask it; a reply that is no text counts as none."""
+    async def reply(self, messages: Messages, *, seed: int | None = None, conversation: str = "") -> LLMResponse:
+        """Ask it; raises `ModelError` where what it gives is no text. None counts as nothing said."""
         started = time.perf_counter()
-        own = [ChatMessage(role=message["role"], content=message["content"]) for message in messages]
-        if inspect.iscoroutinefunction(self._generator.generate):
-            text = await self._generator.generate(own)
-        else:
-            loop = asyncio.get_running_loop()
-            text = await loop.run_in_executor(_threads, self._generator.generate, own)
+        own = [{"role": message["role"], "content": message["content"]} for message in messages]
+        generate = self._generator.generate
+        text = generate(own) if inspect.iscoroutinefunction(generate) else await _in_thread(generate, own)
+        if inspect.isawaitable(text):
+            text = await text
+        if not isinstance(text, str | None):
+            raise ModelError(f"generate gave {type(text).__name__}, not text")
         seconds = time.perf_counter() - started
         told = {"backend": type(self._generator).__name__, "temperature": None, "max_tokens": None}
-        return LLMResponse(text if isinstance(text, str) else "", 0, seconds, self.name, True, provenance=told)
+        return LLMResponse(text or "", 0, seconds, self.name, True, provenance=told)
 
     def describe(self) -> dict[str, Any]:
         """What makes its replies what they are, as far as can be told."""
@@ -122,5 +117,30 @@ def _overrides_generate(speaker: Speaker) -> bool:
     return False
 
 
-_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="palaver-speaker")
-"""For callers' own blocking objects: the loop's default pool has so few threads that they would queue."""
+async def _in_thread(call: Callable[[Any], Any], argument: Any) -> Any:
+    """What a blocking call gives. Its thread is a daemon: one that hangs keeps no process from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if done.done():  # nobody waits any more
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = call(argument)
+        except StopIteration:  # a future cannot bear it
+            failure = RuntimeError("generate ran out of replies (StopIteration)")
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="palaver-speaker", daemon=True).start()
+    return await done

@@ -8,10 +8,10 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypedDict
 
 from palaver.core.errors import PalaverError
-from palaver.models.model import ChatMessage
+from palaver.models.model import Messages
 from palaver.simulation import end_signals, user_replies
 from palaver.simulation.rollout import Rollout, RolloutError, Side, TerminationReason, UserTurn
 from palaver.simulation.speakers import Speaker
@@ -27,9 +27,20 @@ _TOO_LONG = re.compile(
 )
 
 
+class LimitOptions(TypedDict, total=False):
+    """The fields of `Limits`, as keywords."""
+
+    end_signals: Sequence[str]
+    min_turns: int
+    timeout: float | None
+    max_errors: int
+    token_budget: int
+    stale_after: int
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a conversation ends besides its turns; 0, None and () mean never."""
+    """When a conversation ends besides its turns; 0, None and () mean never. Raises ValueError for less."""
 
     end_signals: Sequence[str] = end_signals.SIGNALS
     min_turns: int = 0
@@ -43,6 +54,15 @@ class Limits:
     stale_after: int = 0
     """Exchanges in a row with the very same words, 2 or more."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.end_signals, str):
+            raise ValueError(f"end_signals is a list of texts: [{self.end_signals!r}]")
+        for name in ("min_turns", "timeout", "max_errors", "token_budget", "stale_after"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if self.stale_after == 1:
+            raise ValueError("stale_after must be 2 or more (or 0: never): one exchange repeats nothing")
+
 
 class Ended(Exception):
     """The conversation is over; `Talk.rollout` says why."""
@@ -55,7 +75,7 @@ class Talk:
         self,
         assistant: Speaker,
         user: Speaker,
-        prefix: Sequence[ChatMessage],
+        prefix: Messages,
         *,
         limits: Limits,
         seed: int | None = None,

@@ -1,10 +1,12 @@
 """Conversations and speakers that several tests use."""
 
 from collections.abc import Sequence
+from typing import Any, Unpack
 
 from palaver.models.model import ChatMessage
 from palaver.models.scripted import ScriptedModel
 from palaver.simulation import ChatSimulator
+from palaver.simulation.talk import LimitOptions
 
 SYSTEM: ChatMessage = {"role": "system", "content": "You are a helpful assistant."}
 QUESTION: ChatMessage = {"role": "user", "content": "What is gradient descent?"}
@@ -25,8 +27,6 @@ def numbered(side: str) -> ScriptedModel:
     return ScriptedModel(script, name=side)
 
 
-def simulator(
-    user: ScriptedModel | None = None, assistant: ScriptedModel | None = None, **limits: object
-) -> ChatSimulator:
-    """Scripted speakers on both sides."""
+def simulator(user: Any = None, assistant: Any = None, **limits: Unpack[LimitOptions]) -> ChatSimulator:
+    """Speakers given, or scripted ones."""
     return ChatSimulator(assistant or numbered("answer"), user or numbered("question"), **limits)

@@ -2,14 +2,24 @@
 
 import asyncio
 import copy
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from palaver.models.model import Cancel, ChatMessage
 from palaver.models.scripted import ScriptedModel
 from palaver.simulation import ChatSimulator, RolloutError, SimulatedUser, UserModel
+from palaver.simulation.talk import LimitOptions, Limits
+from tests.patience import within
 from tests.simulation.talks import ANSWER, QUESTION, SYSTEM, numbered, shape, simulator
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +73,12 @@ def test_the_assistant_may_be_told_to_begin() -> None:
 def test_a_wrong_prefix_is_refused_by_the_number_of_its_message(message: ChatMessage, wrong: str) -> None:
     with pytest.raises(ValueError, match=f"message 1 of the prefix .*{wrong}"):
         simulator().rollout([SYSTEM, message], 1)
+
+
+@pytest.mark.parametrize("prefix", ["hello", QUESTION, [("user", "hello")]])
+def test_what_is_no_list_of_messages_is_refused_with_a_word(prefix: Any) -> None:
+    with pytest.raises(ValueError, match=r"prefix is .*not"):
+        simulator().rollout(prefix, 1)
 
 
 def test_the_user_sees_swapped_roles_and_its_own_instructions_only() -> None:
@@ -158,7 +174,7 @@ def test_an_empty_user_turn_is_asked_for_once_more_then_an_error() -> None:
 
 def test_a_failing_assistant_is_an_agent_error_with_its_cause() -> None:
     class Broken:
-        def generate(self, messages: list[ChatMessage]) -> str:
+        def generate(self, messages: list[dict[str, str]]) -> str:
             raise KeyError("weights")
 
     with pytest.raises(RolloutError, match=r"agent_error.*weights") as caught:
@@ -231,7 +247,7 @@ def test_a_user_model_of_the_callers_own_is_used() -> None:
         def __init__(self) -> None:
             super().__init__("You echo.")
 
-        def generate(self, messages: list[ChatMessage]) -> str:
+        def generate(self, messages: list[dict[str, str]]) -> str:
             prompt = self._prepare_messages_for_user_perspective(messages)
             assert prompt[0] == {"role": "system", "content": "You echo."}
             return f"you said {prompt[-1]['content']}"
@@ -242,12 +258,12 @@ def test_a_user_model_of_the_callers_own_is_used() -> None:
 
 async def test_an_asynchronous_generate_is_awaited_and_a_synchronous_one_blocks_nobody() -> None:
     class Slow:
-        async def generate(self, messages: list[ChatMessage]) -> str:
+        async def generate(self, messages: list[dict[str, str]]) -> str:
             await asyncio.sleep(0)
             return "later"
 
     class Counting:
-        def generate(self, messages: list[ChatMessage]) -> str:
+        def generate(self, messages: list[dict[str, str]]) -> str:
             with pytest.raises(RuntimeError):
                 asyncio.get_running_loop()
             return str(len(messages))
@@ -256,9 +272,87 @@ async def test_an_asynchronous_generate_is_awaited_and_a_synchronous_one_blocks_
     assert [message["content"] for message in rollout] == ["later", "1", "later", "3"]
 
 
+def test_a_generate_that_runs_out_of_replies_hangs_nobody() -> None:
+    class Reading:
+        lines = iter(["only this"])
+
+        def generate(self, messages: list[dict[str, str]]) -> str:
+            return next(self.lines)
+
+    with pytest.raises(RolloutError, match=r"user_error\): Reading: generate ran out of replies") as raised:
+        simulator(Reading()).rollout([], 2)
+    assert shape(raised.value.rollout) == "UA"
+
+
+def test_what_generate_gives_must_be_text() -> None:
+    class Counting:
+        def generate(self, messages: list[dict[str, str]]) -> int:
+            return len(messages)
+
+    with pytest.raises(RolloutError, match="Counting: generate gave int, not text"):
+        simulator(Counting()).rollout([], 1)
+
+
+def test_an_exit_within_generate_reaches_the_caller_and_later_calls_are_answered() -> None:
+    class Leaving:
+        def generate(self, messages: list[dict[str, str]]) -> str:
+            raise SystemExit("no key")
+
+    with pytest.raises(SystemExit, match="no key"):
+        simulator(Leaving()).rollout([], 1)
+    assert shape(simulator().rollout([], 1)) == "UA"
+
+
+@pytest.mark.system
+def test_a_generate_that_hangs_keeps_no_process_from_ending() -> None:
+    script = """
+import threading
+from palaver.models.scripted import ScriptedModel
+from palaver.simulation import ChatSimulator
+
+class Hanging:
+    def generate(self, messages):
+        print("hangs", flush=True)
+        threading.Event().wait()
+
+ChatSimulator(ScriptedModel([]), Hanging()).rollout([], 1)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"hangs\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(within(20)) != 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("limits", "wrong"),
+    [
+        ({"end_signals": "[END]"}, r"end_signals is a list of texts: \['\[END\]'\]"),
+        ({"timeout": -1}, "timeout must be 0 or more, not -1"),
+        ({"token_budget": -5}, "token_budget must be 0 or more, not -5"),
+        ({"stale_after": 1}, "stale_after must be 2 or more"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(limits: Any, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        simulator(**limits)
+
+
+def test_no_time_limit_is_said_by_nought_or_none() -> None:
+    for timeout in (0, None):
+        assert simulator(timeout=timeout).rollout([QUESTION], 1).termination_reason == "max_turns"
+
+
+def test_every_limit_may_be_given_by_its_name() -> None:
+    assert set(LimitOptions.__annotations__) == {each.name for each in fields(Limits)}
+
+
 def test_what_overrides_generate_alone_is_heard() -> None:
     class Prefixed(SimulatedUser):
-        def generate(self, messages: list[ChatMessage]) -> str:
+        def generate(self, messages: list[dict[str, str]]) -> str:
             return f"Prefixed: {super().generate(messages)}"
 
     rollout = ChatSimulator(numbered("answer"), Prefixed(numbered("question"))).rollout([], 1)
