@@ -17,7 +17,7 @@ from typing import Any, TypedDict, Unpack, cast
 from palaver.core.errors import PalaverError
 from palaver.models import blocking, providers
 from palaver.models.cache import Cache, MemoryCache, from_cache, request_key
-from palaver.models.model import Cancel, ChatMessage, LLMResponse, Model
+from palaver.models.model import Cancel, ChatMessage, LLMResponse, Messages, Model
 from palaver.models.retry import RetryPolicy
 from palaver.models.text_stream import TextStream
 
@@ -37,7 +37,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Prompt = str | Sequence[Mapping[str, Any]]
+Prompt = str | Messages
 """A text, which becomes one user message, or messages with `role` and `content`."""
 
 _ROLES = ("system", "user", "assistant", "tool")
@@ -122,7 +122,7 @@ async def generate_completion_async(
 
 
 def generate_completion_with_messages_sync(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Messages,
     model_name: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -133,7 +133,7 @@ def generate_completion_with_messages_sync(
 
 
 async def generate_completion_with_messages_async(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Messages,
     model_name: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,

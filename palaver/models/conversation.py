@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from palaver.models.limits import estimate_tokens
-from palaver.models.model import ChatMessage
+from palaver.models.model import ChatMessage, Messages
 
 _LOG_VERSION = 1
 
@@ -119,7 +119,7 @@ class Conversation:
         return [message.to_openai() for message in self.messages]
 
     @classmethod
-    def from_openai_chat(cls, messages: Sequence[Mapping[str, Any]]) -> "Conversation":
+    def from_openai_chat(cls, messages: Messages) -> "Conversation":
         """A conversation from OpenAI's chat format."""
         return cls([Message.from_openai(message) for message in messages])
 
@@ -137,7 +137,7 @@ class Conversation:
         return conversation
 
 
-Prompt = str | Conversation | Sequence[Mapping[str, Any]]
+Prompt = str | Conversation | Messages
 """What can be sent: a text (one user message), a conversation, or messages in OpenAI's format."""
 
 

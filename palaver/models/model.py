@@ -21,6 +21,10 @@ class ChatMessage(TypedDict):
     content: str
 
 
+Messages = Sequence[Mapping[str, Any]]
+"""A conversation as a caller writes it down: dicts with `role` and `content`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a reply cost. Tokens are counts, times are seconds; 0 where a backend does not tell."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from palaver.core.errors import MissingExtra
 from palaver.models import blocking
-from palaver.models.model import ChatMessage, LLMResponse, Model
+from palaver.models.model import LLMResponse, Messages, Model
 from palaver.simulation.speakers import MAX_TOKENS, TEMPERATURE, ModelSpeaker
 from palaver.simulation.views import for_assistant
 
@@ -28,13 +27,11 @@ class ModelAssistant:
         self.speaker = ModelSpeaker(model, for_assistant, max_tokens=max_new_tokens, temperature=temperature)
         self.name = model.name
 
-    def generate(self, messages: Sequence[ChatMessage]) -> str:
+    def generate(self, messages: Messages) -> str:
         """Answer and wait; raises `ModelError` where the model fails. May be empty."""
         return blocking.run(self.reply(messages)).content
 
-    async def reply(
-        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
-    ) -> LLMResponse:
+    async def reply(self, messages: Messages, *, seed: int | None = None, conversation: str = "") -> LLMResponse:
         """Answer without blocking; as `Speaker.reply`."""
         return await self.speaker.reply(messages, seed=seed, conversation=conversation)
 

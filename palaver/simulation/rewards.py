@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from palaver.models.model import ChatMessage
+from palaver.models.model import ChatMessage, Messages
 from palaver.simulation.metrics import Metric, Score, token_amount
 from palaver.simulation.rollout import Rollout
 from palaver.simulation.simulator import ChatSimulator
+from palaver.simulation.views import checked
 
 TOKEN_COST = 0.0005
 """Reward lost for each of the assistant's tokens, 1.0 at most."""
@@ -66,7 +67,7 @@ class MultiturnReward:
             raise ValueError(f"weights for {', '.join(sorted(unknown))}, but the metrics are {', '.join(self.metrics)}")
 
     async def ahead(
-        self, simulator: ChatSimulator, conversation: Sequence[ChatMessage], target: Any = None, *, seed: int = 0
+        self, simulator: ChatSimulator, conversation: Messages, target: Any = None, *, seed: int = 0
     ) -> Reward:
         """The reward of `conversation`'s last message: the mean over its futures."""
         ended = isinstance(conversation, Rollout) and conversation.termination_reason not in (None, "max_turns")
@@ -115,7 +116,7 @@ class Comparison:
 
 async def compare(
     simulator: ChatSimulator,
-    conversation: Sequence[ChatMessage],
+    conversation: Messages,
     reward: MultiturnReward,
     target: Any = None,
     *,
@@ -134,8 +135,8 @@ async def compare(
         *(reward.ahead(simulator, rollout, target, seed=rollout.seed) for rollout in distinct.values())
     )
     pairs = zip(distinct, rewards, strict=True)
-    return Comparison(list(conversation), [Candidate(text, worth) for text, worth in pairs])
+    return Comparison(checked(conversation), [Candidate(text, worth) for text, worth in pairs])
 
 
-def _as_rollout(conversation: Sequence[ChatMessage]) -> Rollout:
-    return conversation if isinstance(conversation, Rollout) else Rollout(conversation)
+def _as_rollout(conversation: Messages) -> Rollout:
+    return conversation if isinstance(conversation, Rollout) else Rollout(checked(conversation))

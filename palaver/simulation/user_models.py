@@ -1,12 +1,11 @@
 """Simulated users: an abstract one to extend, one over any model, one over OpenAI-compatible endpoints. Seed 0."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Final
 
 from palaver.core.errors import ModelError
 from palaver.models import blocking, providers
-from palaver.models.model import ChatMessage, LLMResponse, Model
+from palaver.models.model import ChatMessage, LLMResponse, Messages, Model
 from palaver.models.openai_api import OpenAIModel
 from palaver.simulation.speakers import MAX_TOKENS, TEMPERATURE, ModelSpeaker
 from palaver.simulation.views import for_user
@@ -33,10 +32,10 @@ class UserModel(ABC):
         self.system_prompt = system_prompt or SYSTEM_PROMPT
 
     @abstractmethod
-    def generate(self, messages: list[ChatMessage]) -> str:
+    def generate(self, messages: list[dict[str, str]]) -> str:
         """The user's next message, given the conversation as the assistant sees it."""
 
-    def _prepare_messages_for_user_perspective(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    def _prepare_messages_for_user_perspective(self, messages: Messages) -> list[ChatMessage]:
         """The conversation from the user's chair: own system prompt first, user and assistant swapped."""
         prompt = for_user(messages, self.system_prompt)
         if len(prompt) == 1:
@@ -62,13 +61,11 @@ class SimulatedUser(UserModel):
         self.speaker = ModelSpeaker(model, view, max_tokens=max_tokens, temperature=temperature)
         self.name = model.name
 
-    def generate(self, messages: list[ChatMessage]) -> str:
+    def generate(self, messages: list[Any]) -> str:
         """Ask and wait; raises `ModelError` where the model fails. May be empty."""
         return blocking.run(self.reply(messages)).content
 
-    async def reply(
-        self, messages: Sequence[ChatMessage], *, seed: int | None = None, conversation: str = ""
-    ) -> LLMResponse:
+    async def reply(self, messages: Messages, *, seed: int | None = None, conversation: str = "") -> LLMResponse:
         """Ask without blocking; as `Speaker.reply`."""
         return await self.speaker.reply(messages, seed=seed, conversation=conversation)
 

@@ -73,8 +73,8 @@ async def test_many_rollouts_on_one_model_are_decoded_in_batches_and_say_the_sam
     user = SimulatedUser(HFModel(weights), "Ask about tea.", temperature=0, max_tokens=10)
     simulator = ChatSimulator(assistant, user, max_errors=3)
     prefixes = [[SYSTEM, {"role": "user", "content": f"Tell me about tea number {n}."}] for n in range(6)]
-    together = await simulator.rollouts(prefixes, max_turns=2)  # type: ignore[arg-type]
-    alone = [await simulator.rollouts([prefix], max_turns=2) for prefix in prefixes]  # type: ignore[list-item]
+    together = await simulator.rollouts(prefixes, max_turns=2)
+    alone = [await simulator.rollouts([prefix], max_turns=2) for prefix in prefixes]
     assert [list(rollout) for rollout in together] == [list(rollout) for (rollout,) in alone]
     assert {shape(rollout) for rollout in together} == {"SUAUAUA"}
     assert together[0].usage["assistant"].reused_tokens > 0

@@ -17,7 +17,7 @@ PROMPT: list[ChatMessage] = [
 
 async def test_a_user_model_of_the_callers_own_may_sit_in_a_room() -> None:
     class Parrot(UserModel):
-        def generate(self, messages: list[ChatMessage]) -> str:
+        def generate(self, messages: list[dict[str, str]]) -> str:
             return f"{self.system_prompt} {messages[-1]['role']}: {messages[-1]['content']} [END]"
 
     response = await UserInRoom(Parrot()).complete(PROMPT)

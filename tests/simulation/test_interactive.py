@@ -69,7 +69,7 @@ def test_a_model_that_fails_is_reported_and_the_turn_asked_for_again() -> None:
 def test_long_prefixes_are_shown_in_short_and_control_characters_not_at_all() -> None:
     told: list[str] = []
     prefix = [{"role": "user", "content": "\x1b[2J" + "x" * 300}]
-    simulator().interactive_rollout(prefix, 1, ask=typing(), tell=told.append)  # type: ignore[arg-type]
+    simulator().interactive_rollout(prefix, 1, ask=typing(), tell=told.append)
     shown = next(line for line in told if line.startswith("user: "))
     assert len(shown) < 220 and shown.endswith("...") and "\x1b" not in shown
 

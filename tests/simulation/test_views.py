@@ -6,7 +6,7 @@ from tests.simulation.talks import ANSWER, QUESTION, SYSTEM
 
 def test_neighbours_of_one_role_are_merged_and_system_texts_go_first() -> None:
     late = {"role": "system", "content": "Be brief."}
-    assert for_assistant([SYSTEM, QUESTION, QUESTION, late, ANSWER]) == [  # type: ignore[list-item]
+    assert for_assistant([SYSTEM, QUESTION, QUESTION, late, ANSWER]) == [
         {"role": "system", "content": "You are a helpful assistant.\n\nBe brief."},
         {"role": "user", "content": "What is gradient descent?\nWhat is gradient descent?"},
         ANSWER,
@@ -22,4 +22,4 @@ def test_words_bear_no_names() -> None:
 
 def test_a_colon_in_the_words_is_no_label() -> None:
     said = {"role": "user", "content": "user: assistant: hello"}
-    assert for_assistant([said]) == [said]  # type: ignore[list-item]
+    assert for_assistant([said]) == [said]
