@@ -10,13 +10,13 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack, cast
 
 from palaver.core.errors import PalaverError
 from palaver.models import blocking, providers
-from palaver.models.cache import Cache, MemoryCache, from_cache, request_key
+from palaver.models.cache import Cache, MemoryCache, keep, look_up, request_key
 from palaver.models.model import Cancel, ChatMessage, LLMResponse, Messages, Model
 from palaver.models.retry import RetryPolicy
 from palaver.models.text_stream import TextStream
@@ -65,11 +65,14 @@ class Settings:
 
     def number(self, name: str, fallback: float) -> float:
         """The setting as a number; raises ValueError naming the variable."""
-        text = self.value(name, str(fallback))
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f"{name}={text!r} is not a number") from None
+        return _number(name, self.value(name, str(fallback)))
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}={value!r} is not a number") from None
 
 
 settings = Settings()
@@ -80,7 +83,7 @@ class Options(TypedDict, total=False):
 
     top_p: float
     repeat_penalty: float
-    stop: Sequence[str]
+    stop: str | Sequence[str]
     seed: int
     tools: Sequence[Mapping[str, Any]]
     """Tools in OpenAI's form; calls come back in `LLMResponse.tool_calls`, and nothing is called."""
@@ -144,7 +147,7 @@ async def generate_completion_with_messages_async(
 
 
 async def generate_completions_async(
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     model_name: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -152,7 +155,13 @@ async def generate_completions_async(
     concurrency: int = 16,
     **options: Unpack[Options],
 ) -> list[LLMResponse]:
-    """Complete many prompts, `concurrency` at a time; replies in the order of the prompts, failures among them."""
+    """Complete many prompts, `concurrency` at a time; replies in the order of the prompts, failures among them.
+
+    Raises ValueError, before anything is sent, where `prompts` is a single one.
+    """
+    if isinstance(prompts, str | Mapping):
+        raise ValueError(f"prompts is a list, not one {type(prompts).__name__}: for a single one, [prompt]")
+    prompts = list(prompts)
     replies: dict[int, LLMResponse] = {}
     todo = iter(enumerate(prompts))
 
@@ -167,7 +176,7 @@ async def generate_completions_async(
 
 
 def generate_completions_sync(
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     model_name: str | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -229,6 +238,7 @@ async def _complete(
     try:
         response = await _answer(_check(prompt, name, temperature, max_tokens, options))
     except (PalaverError, ValueError, TypeError, LookupError, OSError) as error:
+        logger.error("completion by %s failed: %s", name, error)
         return _failure(name, error, started)
     except Exception as error:
         logger.exception("completion by %s failed", name)
@@ -239,7 +249,6 @@ async def _complete(
 
 
 def _failure(name: str, error: Exception, started: float) -> LLMResponse:
-    logger.error("completion by %s failed: %s", name, error)
     text = str(error) or type(error).__name__
     return LLMResponse("", 0, time.perf_counter() - started, name, False, text, "error")
 
@@ -248,11 +257,11 @@ async def _answer(call: _Call) -> LLMResponse:
     cache = call.options.get("cache") or None
     store = _shared_cache if cache is True else cache
     key = call.key() if store else ""
-    kept = store.get(key) if store else None
+    kept = look_up(store, key) if store else None
     if kept is not None:
         if "on_text" in call.options:
             call.options["on_text"](kept.content)
-        return from_cache(kept)
+        return kept
     model = await _model(call)
     response = await model.complete(
         call.messages,
@@ -266,7 +275,7 @@ async def _answer(call: _Call) -> LLMResponse:
     if not response.success:
         return replace(response, content="", tokens_used=0)
     if store and response.stop_reason != "cancelled":
-        store.put(key, response)
+        keep(store, key, response)
     return response
 
 
@@ -289,7 +298,7 @@ async def _model(call: _Call) -> Model:
         api_key=call.options.get("api_key"),
         extra=extra,
         timeout=call.options.get("timeout") or settings.number("LLM_TIMEOUT", 120.0),
-        retry=RetryPolicy(attempts=call.options.get("attempts", 1)),
+        retry=RetryPolicy(attempts=call.options.get("attempts") or 1),
     )
 
 
@@ -301,16 +310,32 @@ def _check(prompt: Prompt, name: str, temperature: float | None, max_tokens: int
     if unknown:
         known = ", ".join(Options.__annotations__)
         raise ValueError(f"option {unknown[0]!r} is unknown; known: {known} (a backend's own go into `options`)")
-    chosen = settings.number("LLM_TEMPERATURE", 0.7) if temperature is None else float(temperature)
-    if not math.isfinite(chosen) or chosen < 0:
-        raise ValueError(f"temperature must be 0 or more, not {chosen}")
-    limit = int(settings.number("LLM_MAX_TOKENS", 500)) if max_tokens is None else int(max_tokens)
-    if limit < 1:
-        raise ValueError(f"max_tokens must be at least 1, not {limit}")
+    if not isinstance(name, str):
+        raise TypeError(f"a model's name is text, not {type(name).__name__}")
+    if isinstance(options.get("stop"), str):
+        options = {**options, "stop": [str(options["stop"])]}
+    for option in ("timeout", "attempts"):
+        given = options.get(option)
+        if given is not None and not _number(option, given) > 0:
+            raise ValueError(f"{option} must be more than 0, not {given}")
     at = _route(name, options.get("base_url"))
     if at.provider == "hf" and ("tools" in options or "options" in options):
         raise ValueError(f"{name} runs on this machine, which takes neither `tools` nor `options`")
-    return _Call(_messages(prompt), chosen, limit, at, options)
+    return _Call(_messages(prompt), _temperature(temperature), _max_tokens(max_tokens), at, options)
+
+
+def _temperature(given: float | None) -> float:
+    chosen = settings.number("LLM_TEMPERATURE", 0.7) if given is None else _number("temperature", given)
+    if not math.isfinite(chosen) or chosen < 0:
+        raise ValueError(f"temperature must be 0 or more, not {chosen}")
+    return chosen
+
+
+def _max_tokens(given: int | None) -> int:
+    limit = settings.number("LLM_MAX_TOKENS", 500) if given is None else _number("max_tokens", given)
+    if not limit.is_integer() or limit < 1:
+        raise ValueError(f"max_tokens must be at least 1 (a whole number), not {limit:g}")
+    return int(limit)
 
 
 def _route(name: str, base_url: str | None) -> providers.Route:
@@ -324,9 +349,14 @@ def _route(name: str, base_url: str | None) -> providers.Route:
 def _messages(prompt: Prompt) -> list[ChatMessage]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    if not prompt:
+    if isinstance(prompt, bytes | Mapping) or not isinstance(prompt, Iterable):
+        raise TypeError(f"a prompt is a text or a list of messages, not {type(prompt).__name__}")
+    messages = list(prompt)
+    if not messages:
         raise ValueError("there are no messages to answer")
-    for number, message in enumerate(prompt):
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"message {number} is {type(message).__name__}, not a dict with role and content")
         missing = [key for key in ("role", "content") if key not in message]
         if missing:
             raise ValueError(f"message {number} has no {missing[0]!r}")
@@ -334,4 +364,4 @@ def _messages(prompt: Prompt) -> list[ChatMessage]:
             raise ValueError(f"message {number} has the role {message['role']!r}; known: {', '.join(_ROLES)}")
         if not isinstance(message["content"], str | list) and not message.get("tool_calls"):
             raise TypeError(f"the content of message {number} is {type(message['content']).__name__}, not text")
-    return [cast(ChatMessage, dict(message)) for message in prompt]
+    return [cast(ChatMessage, dict(message)) for message in messages]

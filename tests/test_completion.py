@@ -209,10 +209,15 @@ async def test_a_bad_environment_is_data(
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"temperature": "hot"}, "hot"),
+        ({"temperature": "hot"}, "temperature='hot'"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
-        ({"max_tokens": "many"}, "many"),
+        ({"max_tokens": "many"}, "max_tokens='many'"),
+        ({"max_tokens": 10.7}, "10.7"),
+        ({"max_tokens": float("inf")}, "inf"),
+        ({"timeout": -1}, "timeout must be more than 0, not -1"),
+        ({"attempts": 0}, "attempts must be more than 0, not 0"),
+        ({"model_name": 5}, "a model's name is text, not int"),
         ({"topp": 0.5}, "'topp' is unknown"),
         ({"base_url": "nonsense://x"}, "nonsense"),
         ({"model_name": "openai/gpt-4o-mini"}, "OPENAI_API_KEY"),
@@ -258,8 +263,10 @@ async def test_twelve_calls_of_a_second_take_a_second_and_the_loop_keeps_ticking
         ([{"content": "Hi"}], ("message 0", "'role'")),
         ([{"role": "user", "content": None}], ("message 0", "NoneType")),
         ([], ("no messages",)),
-        (["Hi"], ("message 0",)),
-        (None, ("messages",)),
+        (["Hi"], ("message 0 is str",)),
+        (None, ("messages", "NoneType")),
+        (5, ("messages", "int")),
+        ({"role": "user", "content": "Hi"}, ("a list of messages, not dict",)),
     ],
 )
 async def test_messages_that_are_none_are_data(messages: Any, words: tuple[str, ...], ollama: OllamaStub) -> None:
@@ -267,6 +274,12 @@ async def test_messages_that_are_none_are_data(messages: Any, words: tuple[str, 
     assert is_clean_failure(await generate_completion_with_messages_async(messages), *words)
     assert is_clean_failure(generate_completion_with_messages_sync(messages), *words)
     assert ollama.posts == []
+
+
+async def test_messages_may_come_from_a_generator(ollama: OllamaStub) -> None:
+    messages: Any = ({"role": "user", "content": word} for word in ("Hi", "there"))
+    assert (await generate_completion_with_messages_async(messages)).success
+    assert [message["content"] for message in ollama.posts[0]["messages"]] == ["Hi", "there"]
 
 
 class MyAgent:
@@ -435,6 +448,27 @@ async def test_a_stop_string_closes_the_stream_behind_it(monkeypatch: pytest.Mon
         response = await generate_completion_async("Hi", on_text=lambda _: None, stop=["END"])
         await asyncio.to_thread(stub.wait_for_hang_up)
     assert (response.content, response.stop_reason, response.success) == ("one ", "stop", True)
+
+
+async def test_one_stop_string_is_one_and_not_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    with OllamaStub(["one Nor END two"]) as stub:
+        at(stub, monkeypatch)
+        response = await generate_completion_async("Hi", stop="END")
+    assert response.content == "one Nor " and response.tokens_used > 0
+    assert stub.posts[0]["options"]["stop"] == ["END"]
+
+
+def test_a_single_prompt_is_no_batch() -> None:
+    with pytest.raises(ValueError, match="prompts is a list, not one str"):
+        generate_completions_sync("Hi")
+
+
+async def test_a_cache_that_fails_costs_nobody_the_reply(ollama: OllamaStub) -> None:
+    class Full(MemoryCache):
+        def put(self, key: str, response: LLMResponse) -> None:
+            raise OSError("no space left on device")
+
+    assert (await generate_completion_async("Hi", cache=Full())).success
 
 
 async def test_a_failure_is_not_kept(ollama: OllamaStub) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -10,7 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from palaver.core.errors import PalaverError
 from palaver.models.model import LLMResponse, Usage
+
+logger = logging.getLogger(__name__)
 
 
 class Cache(Protocol):
@@ -31,9 +35,22 @@ def request_key(request: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def from_cache(response: LLMResponse) -> LLMResponse:
-    """The same reply, marked: its provenance says `cached`."""
-    return replace(response, provenance={**response.provenance, "cached": True})
+def look_up(cache: Cache, key: str) -> LLMResponse | None:
+    """The reply kept under `key`, marked as `cached` in its provenance. A cache that fails holds nothing."""
+    try:
+        response = cache.get(key)
+    except Exception as error:
+        logger.warning("the cache cannot be read: %s: %s", type(error).__name__, error)
+        return None
+    return response and replace(response, provenance={**response.provenance, "cached": True})
+
+
+def keep(cache: Cache, key: str, response: LLMResponse) -> None:
+    """Keep a reply. A cache that fails costs nobody the reply."""
+    try:
+        cache.put(key, response)
+    except Exception as error:
+        logger.warning("a reply could not be cached: %s: %s", type(error).__name__, error)
 
 
 class MemoryCache:
@@ -60,14 +77,24 @@ class MemoryCache:
                 self._replies.popitem(last=False)
 
 
+_TABLE = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID"
+
+
 class SqliteCache:
-    """Keeps replies in a file, for as long as the file lives; several processes may share it."""
+    """Keeps replies in a file, for as long as the file lives; several processes may share it.
+
+    Raises `PalaverError` where `path` cannot be such a file.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()  # guards the connection
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID")
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute(_TABLE)
+        except (OSError, sqlite3.Error) as error:
+            raise PalaverError(f"cannot keep replies in {path}: {error}") from error
 
     def get(self, key: str) -> LLMResponse | None:
         """The reply kept under `key`."""

@@ -49,7 +49,7 @@ class LLMClient:
         *,
         max_new_tokens: int = 512,
         temperature: float = 0.7,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
         max_requests_per_minute: float | None = None,
@@ -68,15 +68,25 @@ class LLMClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        _check(max_new_tokens, temperature, max_concurrent_requests, max_attempts)
+        counts = {
+            "max_new_tokens": max_new_tokens,
+            "max_concurrent_requests": max_concurrent_requests,
+            "max_attempts": max_attempts,
+        }
+        _check(counts, temperature, request_timeout)
         models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
         if not models or (model_weights is not None and len(model_weights) != len(models)):
             raise ValueError("give at least one model, and as many model_weights as models")
+        if model_weights is not None and (min(model_weights) < 0 or not sum(model_weights)):
+            raise ValueError(f"model_weights must be at least 0, and one of them more, not {list(model_weights)}")
         limits = [RateLimit(max_requests_per_minute, max_tokens_per_minute) for _ in models]
         lanes = [
             open_lane(each, base_url=base_url, api_key=api_key, limit=limit, timeout=request_timeout, clock=clock)
             for each, limit in zip(models, limits, strict=True)
         ]
+        names = [lane.name for lane in lanes]
+        if prefer_model not in (None, "last", *names):
+            raise ValueError(f"prefer_model {prefer_model!r} is none of the models: {', '.join(names)}")
         self.totals = Totals()
         self._dispatcher = Dispatcher(
             lanes=Lanes(lanes, model_weights, clock, chance),
@@ -88,7 +98,8 @@ class LLMClient:
             sleep=sleep,
             chance=chance,
         )
-        self._sampling = Sampling(max_new_tokens, temperature, tuple(stop), seed)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        self._sampling = Sampling(max_new_tokens, temperature, stops, seed)
         self._extra = dict(extra or {})
         self._prefer = prefer_model
         self._concurrent = max_concurrent_requests
@@ -110,11 +121,14 @@ class LLMClient:
         show_progress: bool = True,
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[APIResponse]:
-        """Answer all prompts; responses in the order of the prompts, errors among them."""
-        prompts = list(prompts)
-        responses: list[APIResponse | None] = [None] * len(prompts)
-        with Progress(len(prompts)) if show_progress else nullcontext() as bar:
-            async for number, response in self.iter_prompts_async(prompts, tools=tools):
+        """Answer all prompts; responses in the order of the prompts, errors among them.
+
+        Raises ValueError for what is no prompt before anything is sent.
+        """
+        asks = [self._ask(prompt, tools) for prompt in _several(prompts)]
+        responses: list[APIResponse | None] = [None] * len(asks)
+        with Progress(len(asks)) if show_progress else nullcontext() as bar:
+            async for number, response in self._iter(asks):
                 responses[number] = response
                 if bar is not None:
                     bar.step(not response.is_error)
@@ -130,7 +144,7 @@ class LLMClient:
         """Answer all prompts and wait for them; from any thread, also where an event loop runs."""
         return blocking.run(self.process_prompts_async(prompts, show_progress=show_progress, tools=tools))
 
-    async def iter_prompts_async(
+    def iter_prompts_async(
         self, prompts: Iterable[Prompt], *, tools: Sequence[Mapping[str, Any]] = ()
     ) -> AsyncGenerator[tuple[int, APIResponse]]:
         """The prompts' numbers, from 0, and responses, as they are done.
@@ -138,13 +152,16 @@ class LLMClient:
         A prompt is taken when there is room for it and nothing is kept once it was given out, so `prompts` may be
         endless. Leaving the loop early cancels what is under way; so does `aclose`.
         """
-        waiting = enumerate(prompts)
+        return self._iter(self._ask(prompt, tools) for prompt in _several(prompts))
+
+    async def _iter(self, asks: Iterable[Ask]) -> AsyncGenerator[tuple[int, APIResponse]]:
+        waiting = enumerate(asks)
         done: asyncio.Queue[asyncio.Task[APIResponse]] = asyncio.Queue()  # holds those under way at most
         under_way: dict[asyncio.Task[APIResponse], int] = {}
 
         def launch(count: int) -> None:
-            for number, prompt in itertools.islice(waiting, count):
-                task = asyncio.create_task(self._answer(self._ask(prompt, tools)))
+            for number, ask in itertools.islice(waiting, count):
+                task = asyncio.create_task(self._answer(ask))
                 under_way[task] = number
                 task.add_done_callback(done.put_nowait)
 
@@ -172,7 +189,7 @@ class LLMClient:
     def start(self, prompt: Prompt, *, tools: Sequence[Mapping[str, Any]] = ()) -> int:
         """Send a prompt and go on; its number is for `wait_for`. Needs a running event loop."""
         number = next(self._numbers)
-        self._started[number] = asyncio.create_task(self._answer(self._ask(prompt, tools)))
+        self._started[number] = asyncio.get_running_loop().create_task(self._answer(self._ask(prompt, tools)))
         return number
 
     async def wait_for(self, number: int) -> APIResponse:
@@ -238,14 +255,18 @@ class LLMClient:
 _Gates = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
 
 
-def _check(max_new_tokens: int, temperature: float, max_concurrent_requests: int, max_attempts: int) -> None:
-    counts = {
-        "max_new_tokens": max_new_tokens,
-        "max_concurrent_requests": max_concurrent_requests,
-        "max_attempts": max_attempts,
-    }
+def _several(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
+    """The prompts; raises ValueError for a single one, whose letters or keys would be sent one by one."""
+    if isinstance(prompts, str | Conversation | Mapping):
+        raise ValueError(f"prompts is a list, not one {type(prompts).__name__}: for a single one, [prompt]")
+    return prompts
+
+
+def _check(counts: Mapping[str, int], temperature: float, request_timeout: float) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, not {count}")
-    if not math.isfinite(temperature) or temperature < 0:
-        raise ValueError(f"temperature must be 0 or more, not {temperature}")
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name} must be at least 1, not {count!r}")
+    if not isinstance(temperature, int | float) or not math.isfinite(temperature) or temperature < 0:
+        raise ValueError(f"temperature must be 0 or more, not {temperature!r}")
+    if not isinstance(request_timeout, int | float) or not request_timeout > 0:
+        raise ValueError(f"request_timeout must be more than 0, not {request_timeout!r}")

@@ -60,7 +60,9 @@ class Message:
 
     @classmethod
     def from_openai(cls, message: Mapping[str, Any]) -> "Message":
-        """The message of OpenAI's chat format; raises ValueError where it has no role."""
+        """The message of OpenAI's chat format; raises ValueError where it is none."""
+        if not isinstance(message, Mapping):
+            raise ValueError(f"a message is a dict with role and content, not {message!r}")
         if not isinstance(message.get("role"), str):
             raise ValueError(f"a message needs a role: {dict(message)!r}")
         calls = tuple(message.get("tool_calls") or ())
@@ -97,7 +99,9 @@ class Conversation:
     ai = _StartOrAdd(Message.ai)
 
     def add(self, message: Message) -> Self:
-        """Add a message at the end."""
+        """Add a message at the end; raises TypeError for anything else."""
+        if not isinstance(message, Message):
+            raise TypeError(f"add takes a Message, as Message.user(text) makes one, not {type(message).__name__}")
         self.messages.append(message)
         return self
 
@@ -120,7 +124,9 @@ class Conversation:
 
     @classmethod
     def from_openai_chat(cls, messages: Messages) -> "Conversation":
-        """A conversation from OpenAI's chat format."""
+        """A conversation from OpenAI's chat format; raises ValueError where it is none."""
+        if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
+            raise ValueError(f"a conversation is a list of messages, not {type(messages).__name__}")
         return cls([Message.from_openai(message) for message in messages])
 
     def to_log(self) -> dict[str, Any]:
@@ -130,9 +136,12 @@ class Conversation:
     @classmethod
     def from_log(cls, log: Mapping[str, Any]) -> "Conversation":
         """The conversation of a log; raises ValueError where it is none."""
+        if not isinstance(log, Mapping):
+            raise ValueError(f"a conversation log is a dict, as to_log gives it, not {type(log).__name__}")
         if log.get("version") != _LOG_VERSION:
             raise ValueError(f"a conversation log of version {log.get('version')!r}, and only 1 is known")
-        conversation = cls.from_openai_chat(log["messages"])
+        messages: Any = log.get("messages")
+        conversation = cls.from_openai_chat(messages)
         conversation.model_used = log.get("model_used")
         return conversation
 
@@ -142,7 +151,7 @@ Prompt = str | Conversation | Messages
 
 
 def snapshot(prompt: Prompt) -> list[ChatMessage]:
-    """The messages of a prompt as they are now, whatever is added to it later."""
+    """The messages of a prompt as they are now, whatever is added to it later; raises ValueError where it is none."""
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     conversation = prompt if isinstance(prompt, Conversation) else Conversation.from_openai_chat(prompt)

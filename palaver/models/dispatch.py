@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from palaver.core.errors import ModelError
-from palaver.models.cache import Cache, from_cache, request_key
+from palaver.models.cache import Cache, keep, look_up, request_key
 from palaver.models.lanes import Lane, Lanes
 from palaver.models.limits import OverBudget, admitted, estimate_tokens
 from palaver.models.model import Cancel, ChatMessage, LLMResponse
@@ -143,26 +143,34 @@ class Dispatcher:
         return wait
 
     async def _attempt(self, course: _Course, lane: Lane) -> LLMResponse:
-        ask = course.ask
-        key = self._key(ask, lane)
-        kept = self.cache.get(key) if self.cache is not None else None
-        if kept is not None:
-            if ask.on_text is not None:
-                ask.on_text(kept.content)
-            return from_cache(kept)
-        course.attempts += 1
         try:
-            response = await self._send(course, lane)
+            if self.cache is None:
+                return await self._send(course, lane)
+            return await self._cached(course, lane, self.cache)
         except OverBudget as error:
             return _failure(str(error), 413)
         except ModelError as error:
             return _failure(str(error), None)
-        if self.cache is not None and response.success and not course.cancelled:
-            self.cache.put(key, response)
+        except Exception as error:
+            logger.exception("a request to %s broke", lane.name)
+            return _failure(f"{type(error).__name__}: {error}", None)
+
+    async def _cached(self, course: _Course, lane: Lane, cache: Cache) -> LLMResponse:
+        ask = course.ask
+        key = self._key(ask, lane)
+        kept = look_up(cache, key)
+        if kept is not None:
+            if ask.on_text is not None:
+                ask.on_text(kept.content)
+            return kept
+        response = await self._send(course, lane)
+        if response.success and not course.cancelled:
+            keep(cache, key, response)
         return response
 
     async def _send(self, course: _Course, lane: Lane) -> LLMResponse:
         ask = course.ask
+        course.attempts += 1
         model = await lane.model(ask.extra)
         length = sum(len(str(message["content"])) for message in ask.messages)
         tokens = estimate_tokens(length, len(ask.messages), ask.sampling.max_tokens)
@@ -186,8 +194,6 @@ class Dispatcher:
         await self.sleep(seconds)
 
     def _key(self, ask: Ask, lane: Lane) -> str:
-        if self.cache is None:
-            return ""
         sampling = [ask.sampling.max_tokens, ask.sampling.temperature, list(ask.sampling.stop), ask.sampling.seed]
         request = {"model": lane.name, "at": lane.where, "messages": ask.messages, "sampling": sampling}
         return request_key({**request, "extra": dict(ask.extra)})

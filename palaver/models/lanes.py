@@ -54,8 +54,13 @@ class Lane:
 def open_lane(
     model: str | Model, *, base_url: str | None, api_key: str | None, limit: RateLimit, **settings: Any
 ) -> Lane:
-    """The lane of a model or a model's name; raises `ModelError` for a name that leads nowhere or lacks its key."""
+    """The lane of a model or a model's name; raises `ModelError` for a name that leads nowhere or lacks its key.
+
+    Raises TypeError for what is neither.
+    """
     if not isinstance(model, str):
+        if not callable(getattr(model, "complete", None)):
+            raise TypeError(f"{type(model).__name__} is no model: give a model's name, or an object with `complete`")
         return Lane(model.name, model, None, limit)
     at = providers.route(model, base_url=base_url)
     if at.provider == "hf":

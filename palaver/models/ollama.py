@@ -65,13 +65,13 @@ class OllamaModel(RemoteModel):
             last = self._parse(line)
             message = last["message"]
             heard.tool_calls = [*heard.tool_calls, *_tool_calls(message)]
+            heard.prompt_tokens = last.get("prompt_eval_count") or 0
+            heard.completion_tokens = last.get("eval_count") or 0
             if heard.text(message["content"]):
                 return
         if not last.get("done"):
             raise unreadable(json.dumps(last), self._place, "a whole reply")
         heard.finish = last.get("done_reason") or ""
-        heard.prompt_tokens = last.get("prompt_eval_count") or 0
-        heard.completion_tokens = last.get("eval_count") or 0
         heard.logprobs = last.get("logprobs")
 
     def _parse(self, line: bytes) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import itertools
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 
 from palaver import APIResponse, Conversation, LLMClient, Message
-from palaver.core.errors import ModelError
+from palaver.core.errors import ModelError, PalaverError
 from palaver.models.cache import MemoryCache, SqliteCache
-from palaver.models.model import Cancel
+from palaver.models.model import Cancel, LLMResponse
 from palaver.models.prices import Price
 from palaver.models.progress import Progress
 from palaver.models.scripted import ScriptedModel
@@ -298,11 +299,96 @@ async def test_a_prompt_larger_than_the_minutes_tokens_fails_at_once() -> None:
         ("m", {"max_requests_per_minute": 0}),
         ([], {}),
         (["a", "b"], {"model_weights": [1]}),
+        (["a", "b"], {"model_weights": [2, -1]}),
+        (["a", "b"], {"model_weights": [0, 0]}),
+        ("m", {"temperature": "hot"}),
+        ("m", {"max_new_tokens": "many"}),
+        ("m", {"request_timeout": 0}),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(model: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|at least"):
         LLMClient(model, base_url="http://127.0.0.1:9", **settings)
+
+
+def test_a_model_to_stay_with_must_be_one_of_them() -> None:
+    with pytest.raises(ValueError, match="prefer_model 'c' is none of the models: a, b"):
+        LLMClient(["a", "b"], base_url="http://127.0.0.1:9", prefer_model="c")
+
+
+def test_what_is_no_model_is_refused_with_what_would_be_one() -> None:
+    with pytest.raises(TypeError, match="int is no model: give a model's name"):
+        LLMClient(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prompts", ["hello", Conversation.user("hello"), {"role": "user", "content": "hello"}])
+def test_a_single_prompt_is_not_taken_apart(prompts: Any) -> None:
+    script = ScriptedModel(["hi"], cycle=True)
+    with pytest.raises(ValueError, match=r"prompts is a list, not one \w+: for a single one, \[prompt\]"):
+        LLMClient(script).process_prompts_sync(prompts, show_progress=False)
+    assert not script.prompts
+
+
+@pytest.mark.parametrize("wrong", [None, 5, {"role": "user", "content": "hello"}, [Message.user("hello")]])
+async def test_what_is_no_prompt_is_told_before_anything_is_sent(wrong: Any) -> None:
+    script = ScriptedModel(["hi"], cycle=True)
+    with pytest.raises(ValueError, match=r"(a conversation|a message) is a .*, not"):
+        await ask(LLMClient(script), "hello", wrong)
+    assert not script.prompts
+
+
+async def test_a_model_that_breaks_spares_the_other_prompts(caplog: pytest.LogCaptureFixture) -> None:
+    """A1.5"""
+
+    def script(prompt: Any) -> str:
+        return {"a": "one", "b": "two"}[prompt[-1]["content"]]
+
+    responses = await ask(LLMClient(ScriptedModel(script)), "a", "c", "b")
+    assert [response.completion for response in responses] == ["one", None, "two"]
+    assert responses[1].error_message == "KeyError: 'c'" and "Traceback" in caplog.text
+
+
+async def test_what_cannot_be_sent_as_json_is_an_error_response() -> None:
+    with OpenAIStub() as stub:
+        for cache in (None, MemoryCache()):
+            (response,) = await ask(client_at(stub, extra={"metadata": {1}}, cache=cache), "hi")
+            assert response.error_message == "TypeError: Object of type set is not JSON serializable"
+    assert not stub.requests
+
+
+@pytest.mark.parametrize("fails", ["get", "put"])
+async def test_a_cache_that_fails_costs_nobody_an_answer(fails: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(MemoryCache):
+        def get(self, key: str) -> LLMResponse | None:
+            if fails == "get":
+                raise KeyError("usage")
+            return super().get(key)
+
+        def put(self, key: str, response: LLMResponse) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    client = LLMClient(ScriptedModel(["one", "two"]), cache=Failing())
+    assert [response.completion for response in await ask(client, "a", "b")] == ["one", "two"]
+    assert "OperationalError: database or disk is full" in caplog.text
+    assert ("KeyError" in caplog.text) == (fails == "get")
+
+
+def test_a_cache_that_cannot_be_opened_names_its_file(tmp_path: Path) -> None:
+    SqliteCache(tmp_path / "new" / "replies.db").close()
+    (tmp_path / "notes.txt").write_text("no database, as is plain to see from its first line")
+    for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "notes.txt" / "replies.db"):
+        with pytest.raises(PalaverError, match=f"cannot keep replies in {path}: "):
+            SqliteCache(path)
+
+
+async def test_one_stop_string_is_one_and_not_its_letters() -> None:
+    client = LLMClient(ScriptedModel(["To be. Nor END. END"]), stop=" END")
+    assert (await ask(client, "a"))[0].completion == "To be. Nor"
+
+
+def test_starting_without_a_loop_leaves_nothing_behind() -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        LLMClient(ScriptedModel([])).start("hi")
 
 
 def test_a_name_that_leads_nowhere_is_refused_with_the_names_that_do() -> None:

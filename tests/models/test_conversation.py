@@ -47,6 +47,18 @@ def test_completion_is_the_text_or_none(content: Any, completion: str | None) ->
     assert Message("user", content).completion == completion
 
 
+@pytest.mark.parametrize("message", ["hello", {"role": "user", "content": "hello"}])
+def test_only_messages_are_added(message: Any) -> None:
+    with pytest.raises(TypeError, match=r"add takes a Message, as Message\.user\(text\) makes one, not "):
+        Conversation.system("s").add(message)
+
+
+@pytest.mark.parametrize("log", [{}, {"version": 1}, {"version": 1, "messages": "x"}, '{"version": 1}', None])
+def test_what_is_no_log_is_refused(log: Any) -> None:
+    with pytest.raises(ValueError, match="a conversation"):
+        Conversation.from_log(log)
+
+
 def test_a_log_gives_the_same_conversation_again() -> None:
     """A1.8"""
     call = {"id": "c", "type": "function", "function": {"name": "dice", "arguments": "{}"}}
