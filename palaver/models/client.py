@@ -107,6 +107,9 @@ class LLMClient:
         self._started: dict[int, asyncio.Task[APIResponse]] = {}
         self._numbers = itertools.count(1)
 
+    def __repr__(self) -> str:
+        return f"LLMClient({self.models!r})"
+
     @property
     def models(self) -> list[str]:
         """The names of its models, in order."""

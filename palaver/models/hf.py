@@ -154,6 +154,13 @@ class HFModel:
             "repetition_penalty": _first(repetition_penalty, recommended.repetition_penalty, 1.0),
         }
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes its replies what they are, besides its name and what each call says."""
+        loaded = self.weights.loaded
+        made = {"adapter": self._adapter, "revision": loaded.revision, "quantisation": loaded.quantisation}
+        return {**made, **self._filters, "context_tokens": self._context_tokens}
+
     @classmethod
     async def open(cls, model: str, **options: Any) -> "HFModel":
         """Load in a thread, so that the event loop goes on; options as for the constructor."""

@@ -136,6 +136,11 @@ class RemoteModel:
         self._sleep = sleep
         self._chance = chance
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What makes its replies what they are, besides its name and what each call says."""
+        return self.extra
+
     def with_extra(self, extra: Mapping[str, Any]) -> Self:
         """The same model, limits and connections, with more (or other) `extra` in its requests."""
         sibling = copy.copy(self)

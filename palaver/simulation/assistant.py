@@ -64,13 +64,8 @@ class LocalAssistant(ModelAssistant):
     ) -> None:
         if (model_path is None) == (weights is None):
             raise TypeError("LocalAssistant needs a model_path or weights, and not both")
-        self._lora = lora_path
         self.model = _local_model(weights or str(model_path), lora_path, use_4bit, options)
         super().__init__(self.model, max_new_tokens=max_new_tokens, temperature=temperature if do_sample else 0.0)
-
-    def describe(self) -> dict[str, Any]:
-        """The model, its adapter and how it is sampled."""
-        return {**super().describe(), "adapter": self._lora}
 
     @property
     def weights(self) -> LocalWeights:

@@ -13,17 +13,14 @@ from palaver.simulation.rollout import Rollout, Side, TerminationReason
 def rollout_of(
     messages: Sequence[Message], name: str, user: UserInRoom, *, max_turns: int = 0, seed: int | None = None
 ) -> Rollout:
-    """The conversation as a rollout: `name`'s words are the user's, everybody else's the assistant's.
+    """The conversation as a rollout: simulated users' words are the user's, everybody else's the assistant's.
 
-    What was said before the user's first word is the prefix. It ended by an end signal, by its turns, by the user's
+    What was said before `name`'s first word is the prefix. It ended by an end signal, by its turns, by the user's
     failure, or because somebody stopped it.
     """
     own = [same_name(message.sender, name) for message in messages]
     rollout = Rollout(
-        (
-            {"role": "user" if mine else "assistant", "content": each.content}
-            for mine, each in zip(own, messages, strict=True)
-        ),
+        ({"role": _side(each), "content": each.content} for each in messages),
         id=secrets.token_hex(8),
         seed=seed or 0,
         prefix_length=own.index(True) if True in own else len(own),
@@ -31,9 +28,13 @@ def rollout_of(
     rollout.user_turns = list(user.turns)
     rollout.termination_reason = _reason(user, sum(own), max_turns)
     rollout.error = user.error
-    for mine, message in zip(own, messages, strict=True):
-        _count(rollout, "user" if mine else "assistant", message.sender, message.meta or {})
+    for message in messages:
+        _count(rollout, _side(message), message.sender, message.meta or {})
     return rollout
+
+
+def _side(message: Message) -> Side:
+    return "user" if message.role == "user_sim" else "assistant"
 
 
 def _reason(user: UserInRoom, said: int, max_turns: int) -> TerminationReason:

@@ -29,6 +29,9 @@ class ChatSimulator:
         self.user = as_speaker(user_model, SimulatedUser)
         self.limits = Limits(**limits)
 
+    def __repr__(self) -> str:
+        return f"ChatSimulator({self.assistant.name!r}, {self.user.name!r}, {self.limits})"
+
     def rollout(
         self,
         conversation_prefix: Messages = (),

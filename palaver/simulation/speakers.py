@@ -34,7 +34,7 @@ class Speaker(Protocol):
 
 
 class ModelSpeaker:
-    """A `Model` on one side. `view` makes its prompt of the conversation."""
+    """A `Model` on one side. `view` makes its prompt of the conversation. Raises ValueError for what cannot be."""
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class ModelSpeaker:
         max_tokens: int = MAX_TOKENS,
         temperature: float = TEMPERATURE,
     ) -> None:
+        if max_tokens < 1 or temperature < 0:
+            raise ValueError(f"at least 1 token and a temperature of 0 or more, not {max_tokens} and {temperature}")
         self.model = model
         self.name = model.name
         self.max_tokens = max_tokens
@@ -64,8 +66,9 @@ class ModelSpeaker:
         return response
 
     def describe(self) -> dict[str, Any]:
-        """What makes its replies what they are."""
-        return {"model": self.name, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        """What makes its replies what they are, the model's own `settings` among it where it has some."""
+        own = {"model": self.name, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        return {**own, "settings": dict(getattr(self.model, "settings", {}))}
 
 
 class GeneratingSpeaker:

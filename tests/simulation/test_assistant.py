@@ -3,13 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from palaver.core.errors import MissingExtra, ModelError
 from palaver.models.hf import HFModel, LocalWeights
-from palaver.simulation import ChatSimulator, LocalAssistant, SimulatedUser
+from palaver.models.scripted import ScriptedModel
+from palaver.simulation import ChatSimulator, LocalAssistant, ModelAssistant, SimulatedUser
 from tests.models.tiny_llama import make_model
 from tests.simulation.talks import QUESTION, SYSTEM, numbered, shape
 
@@ -49,6 +51,17 @@ def test_an_adapter_changes_what_is_said(tiny_llama: Path, tmp_path: Path) -> No
     ):
         assert base.generate([QUESTION]) != tuned.generate([QUESTION])
         assert base.describe() != tuned.describe()
+
+
+def test_what_is_sampled_otherwise_is_told_apart(weights: LocalWeights) -> None:
+    plain, narrow = (ModelAssistant(HFModel(weights, top_p=top_p)) for top_p in (None, 0.5))
+    assert plain.describe() != narrow.describe() == ModelAssistant(HFModel(weights, top_p=0.5)).describe()
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"max_new_tokens": 0}])
+def test_sampling_that_cannot_be_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="at least 1 token and a temperature of 0 or more"):
+        ModelAssistant(ScriptedModel([]), **wrong)
 
 
 def test_four_bits_without_bitsandbytes_name_the_extra(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:

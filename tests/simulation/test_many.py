@@ -11,11 +11,13 @@ import pytest
 
 from palaver.core.errors import PalaverError
 from palaver.models.model import ChatMessage
+from palaver.models.openai_api import OpenAIModel
 from palaver.models.scripted import ScriptedModel
 from palaver.simulation import ChatSimulator, Rollout, RolloutFile
 from palaver.simulation.records import add, load
 from tests.simulation.killed_run import PREFIXES, SAMPLES
 from tests.simulation.talks import QUESTION, numbered, shape, simulator
+from tests.stubs import OpenAIStub
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -91,6 +93,14 @@ async def test_other_settings_are_other_rollouts(tmp_path: Path, change: str) ->
         [[QUESTION]], 1, 1 + (change == "turns"), path=path, seed=int(change == "seed"), on_rollout=ran.append
     )
     assert len(ran) == 1 and len(load(path)) == 2
+
+
+async def test_a_models_own_settings_are_part_of_what_a_rollout_is_known_by(tmp_path: Path) -> None:
+    with OpenAIStub() as stub:
+        for number, top_p in enumerate((0.5, 0.9, 0.5), 1):
+            assistant = OpenAIModel("m", base_url=stub.base_url, extra={"top_p": top_p})
+            await simulator(assistant=assistant).rollouts([[QUESTION]], 1, 0, path=tmp_path / "rollouts.jsonl")
+            assert len(stub.posts) == min(number, 2)
 
 
 async def test_failed_ones_are_run_again_on_demand_only(tmp_path: Path) -> None:
