@@ -45,6 +45,10 @@ class WatchedArchive:
                 watch.last = max(watch.last, seq)
             watch.fresh.set()
 
+    async def kept(self, room: str) -> int:
+        """Up to which `seq` every message is there."""
+        return await self._archive.kept(room)
+
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Messages above `after`, in order, at most about `limit`."""
         return await self._archive.messages(room, after, limit)

@@ -166,12 +166,14 @@ class Hub:
     async def _restored(self, name: str) -> RoomState:
         """The room's state from its snapshot and what the log holds since; the archive is brought up to it.
 
+        Where all of the log is read, what the archive has is not made again.
         Raises `LogUnavailable` where that is less than was said: whoever heard the rest would not hear what follows.
         """
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))
+        kept = 0 if state.applied else await self._archive.kept(name)
         replayed = 0
-        async for entries, published in replay(self._log.read, state):
+        async for entries, published in replay(self._log.read, state, kept=kept):
             self._archive.record(name, published)
             replayed += entries
         log: object = self._log

@@ -75,6 +75,10 @@ class NatsArchive:
         else:
             self._local.record(room, messages)
 
+    async def kept(self, room: str) -> int:
+        """Up to which `seq` every message is there."""
+        return await self._local.kept(room)
+
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Messages above `after`, once the archive has all of them."""
         while (task := self._filling.get(room)) is not None:

@@ -265,6 +265,10 @@ class NatsLog:
         """Keep published messages in this hub's archive."""
         self._archive.record(room, messages)
 
+    async def kept(self, room: str) -> int:
+        """Up to which `seq` this hub's archive has every message."""
+        return await self._archive.kept(room)
+
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Published messages above `after`, in order."""
         return await self._archive.messages(room, after, limit)

@@ -26,11 +26,12 @@ STEP: Final = 200
 
 
 async def replay(
-    read: Read, state: RoomState, *, until: int | None = None
+    read: Read, state: RoomState, *, until: int | None = None, kept: int = 0
 ) -> AsyncIterator[tuple[int, list[tuple[int, bytes]]]]:
     """Apply what the log holds above the state, up to the position `until`, step by step; others may go on between.
 
-    Yields how many entries were applied and what they published, as the archive wants it: `seq` and JSON.
+    Yields how many entries were applied and what they published, as the archive wants it: `seq` and JSON. Messages up
+    to `kept` are left out, which it has, but for what is said of their change.
     """
     while entries := await read(state.name, state.applied, READ):
         wanted = iter(entries)
@@ -38,7 +39,7 @@ async def replay(
             wanted = takewhile(partial(_is_within, until), entries)
         left = len(entries)
         for _ in range(0, left, STEP):
-            count, published = _carry_out(state, islice(wanted, STEP))
+            count, published = _carry_out(state, islice(wanted, STEP), kept)
             left -= count
             yield count, published
             await asyncio.sleep(0)
@@ -50,7 +51,9 @@ def _is_within(until: int, positioned: tuple[int, Entry]) -> bool:
     return positioned[0] <= until
 
 
-def _carry_out(state: RoomState, entries: Iterable[tuple[int, Entry]]) -> tuple[int, list[tuple[int, bytes]]]:
+def _carry_out(
+    state: RoomState, entries: Iterable[tuple[int, Entry]], kept: int
+) -> tuple[int, list[tuple[int, bytes]]]:
     published: list[tuple[int, bytes]] = []
     count = 0
     with _collector_at_rest(), alarm.put_off(state):
@@ -63,7 +66,7 @@ def _carry_out(state: RoomState, entries: Iterable[tuple[int, Entry]]) -> tuple[
                 logger.exception("room %s: entry %s at %d was not carried out", state.name, entry.id, position)
                 continue
             for effect in effects:
-                if type(effect) is Publish or type(effect) is Rewrite:
+                if (type(effect) is Publish and effect.message.seq > kept) or type(effect) is Rewrite:
                     published.append((effect.message.seq, encode(effect.message)))
     return count, published
 

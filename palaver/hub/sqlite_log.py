@@ -15,18 +15,19 @@ import fcntl
 import logging
 import queue
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from palaver.core.entry import Entry, decode_entries, decode_entry
-from palaver.core.errors import LogUnavailable, ProtocolError
+from palaver.core.entry import Entry
+from palaver.core.errors import LogUnavailable
 from palaver.core.message import Message
 from palaver.core.protocol import Say, Streamed
-from palaver.hub.blocks import Block, Lines, is_plain, pieces, split
+from palaver.hub.blocks import Lines
 from palaver.hub.log import Listener
+from palaver.hub.sqlite_entries import Entries
 from palaver.hub.sqlite_file import FILE, RESTART, Fsync, Job, Outcome, SqliteFile, blocks_after, lines_after, mending
 from palaver.hub.sqlite_writer import Syncer, Writer
 
@@ -252,7 +253,21 @@ class SqliteLog:
     async def read(self, room: str, after: int, limit: int = 10_000) -> Sequence[tuple[int, Entry]]:
         """Entries above `after`, whole blocks, in order; each is decoded when it is looked at."""
         found = await self._ask(lambda database: blocks_after(database, "entries", room, after, limit, MOST_READ))
-        return _Entries(room, after, found, self._told)
+        return Entries(room, after, found, self._told)
+
+    async def kept(self, room: str) -> int:
+        """Up to which `seq` every message is there and can be read."""
+
+        def work(database: sqlite3.Connection) -> int:
+            last = 0
+            while blocks := blocks_after(database, "messages", room, last, 10_000, MOST_READ):
+                for block in blocks:
+                    if block[0] != last + 1 or not _is_whole(*block):
+                        return last
+                    last = block[1]
+            return last
+
+        return await self._ask(work)
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Published messages above `after`, whole blocks, in order; sees all that was recorded before the call."""
@@ -329,54 +344,10 @@ class SqliteLog:
             self._lock = None
 
 
-class _Entries(Sequence[tuple[int, Entry]]):
-    """Entries above a position, decoded when they are looked at: those of a long log need not all lie in memory.
-
-    Raises `LogUnavailable` for one that cannot be read.
-    """
-
-    def __init__(self, room: str, after: int, blocks: list[Block], told: Callable[[Exception], str]) -> None:
-        self._room, self._after, self._blocks, self._told = room, after, blocks, told
-
-    def __len__(self) -> int:
-        return sum([last - max(first - 1, self._after) for first, last, _ in self._blocks])
-
-    @overload
-    def __getitem__(self, place: int) -> tuple[int, Entry]: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[tuple[int, Entry]]: ...
-    def __getitem__(self, place: int | slice) -> tuple[int, Entry] | list[tuple[int, Entry]]:
-        return list(self)[place]
-
-    def __iter__(self) -> Iterator[tuple[int, Entry]]:
-        for block in self._blocks:
-            try:
-                if block[0] > self._after:
-                    yield from _decoded(*block)
-                else:
-                    yield from [positioned for positioned in _decoded(*block) if positioned[0] > self._after]
-            except (ProtocolError, ValueError) as error:
-                raise LogUnavailable(f"log: {self._told(ValueError(self._damage(*block)))}") from error
-
-    def _damage(self, first: int, last: int, block: bytes) -> str:
-        """Which entry cannot be read, or that the block as such cannot."""
-        with contextlib.suppress(ValueError):
-            for position, line in split(block, first, last):
-                try:
-                    decode_entry(line)
-                except ProtocolError as error:
-                    return f"entry {position} of room {self._room!r} is damaged: {error}"
-        return f"the block of entries of room {self._room!r} that ends at {last} is damaged"
-
-
-def _decoded(first: int, last: int, block: bytes) -> Iterator[tuple[int, Entry]]:
-    """The entries of a block; raises `ProtocolError` or `ValueError` where it is damaged."""
-    if not is_plain(block):
-        yield from [(position, decode_entry(line)) for position, line in split(block, first, last)]
-        return
-    for piece in pieces(block):
-        entries = decode_entries(piece)
-        yield from enumerate(entries, first)
-        first += len(entries)
-    if first != last + 1:
-        raise ValueError("its row says how many lines it has")
+def _is_whole(first: int, last: int, block: bytes) -> bool:
+    """Whether a block holds the messages that its row says."""
+    try:
+        found = _message_decoder.decode_lines(block)
+    except ValueError:
+        return False
+    return [message.seq for message in found] == list(range(first, last + 1))

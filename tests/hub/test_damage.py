@@ -7,7 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -146,6 +146,36 @@ async def test_a_log_of_other_rules_that_makes_less_than_was_said_is_refused(
         assert (await one.until("error"))["code"] == "log_unavailable"
     assert f"its log makes {SAID - 1} messages under this version's rules, but message {SAID} was said" in caplog.text
     assert len((tmp_path / "logs/main.jsonl").read_bytes().splitlines()) == SAID
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE messages SET block = CAST(replace(block, 'word', '\\q') AS BLOB) WHERE first = 1",
+        "UPDATE messages SET block = CAST(replace(block, '\"seq\":2,', '\"seq\":9,') AS BLOB) WHERE first = 1",
+        "DELETE FROM messages WHERE first = (SELECT max(first) FROM messages)",
+        "DELETE FROM messages WHERE first = 1",
+        "UPDATE messages SET block = block",
+    ],
+)
+async def test_a_replay_makes_again_what_the_archive_lacks_and_leaves_the_rest(
+    damage: str, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = copied(stopped, tmp_path)
+    sql(file, damage, "DELETE FROM snapshots")
+    made: list[int] = []
+    record = SqliteLog.record
+
+    def noted(self: SqliteLog, room: str, messages: Sequence[tuple[int, bytes]]) -> None:
+        made.extend(seq for seq, _ in messages)
+        record(self, room, messages)
+
+    monkeypatch.setattr(SqliteLog, "record", noted)
+    async with running(file.parent) as hub, joined(hub.url, "Ann", after=0) as ann:
+        assert bool(made) is (damage != "UPDATE messages SET block = block")
+        found = [await ann.until("message") for _ in range(SAID)]
+    assert [message["seq"] for message in found] == list(range(1, SAID + 1))
+    assert [message["content"] for message in found] == [f"word {number} {'x' * 300}" for number in range(SAID)]
 
 
 async def test_a_member_goes_on_from_memory_where_the_archive_cannot_be_read(

@@ -1,6 +1,7 @@
 """A replay gives the room that was, wherever it ends and in whatever pieces the log answers."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ async def test_a_replay_up_to_any_entry_gives_the_room_that_was_then(
     for until in range(1, len(log) + 1, 7):
         assert await replayed(reader(log, 50), until) == moments[until - 1]
     assert await replayed(reader(log, 50)) == moments[-1]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, 10_000])
+async def test_messages_that_the_archive_has_are_not_made_again_but_for_changes(kept: int) -> None:
+    log = log_of(1)
+    state, alone = RoomState(name="main"), RoomState(name="main")
+    changed = [
+        [effect.message for effect in room.apply(alone, entry) if isinstance(effect, Publish | Rewrite)]
+        for entry in log
+    ]
+    seen, wanted = 0, list[int]()
+    for message in chain(*changed):
+        is_new, seen = message.seq > seen, max(seen, message.seq)
+        if message.seq > kept or not is_new:
+            wanted.append(message.seq)
+    published = [seq async for _, some in replay(reader(log, 50), state, kept=kept) for seq, _ in some]
+    assert published == wanted
+    assert {1, 2} <= set(published)  # they were redacted
+    alone.applied = state.applied
+    assert encode_state(state) == encode_state(alone)
 
 
 async def test_a_log_that_cannot_be_read_ends_the_replay_after_what_was_read() -> None:
