@@ -27,7 +27,7 @@ from palaver.core.limits import Limits
 from palaver.core.message import Message, timestamp
 from palaver.core.state import RoomState
 from palaver.hub.audit import AuditLog, told
-from palaver.hub.auth import Rights, Why
+from palaver.hub.auth import Rights, Why, is_loopback
 from palaver.hub.hub import Hub
 from palaver.hub.metrics import Metrics
 from palaver.hub.server import listening, one_more_door
@@ -134,7 +134,8 @@ class Service:
             )
             self.url = f"{'wss' if at.tls else 'ws'}://{_reachable(at.host)}:{_port_of(server)}"
             own_url = self.url
-            if at.tls is not None:  # the certificate bears a name, and its own members call it by none
+            # A certificate bears a name, and its own members call it by none; what others reach has limits for them.
+            if at.tls is not None or not is_loopback(_reachable(at.host).strip("[]")):
                 inner = one_more_door(self.hub, self.auth, host="127.0.0.1", port=0)
                 own_url = f"ws://127.0.0.1:{_port_of(await stack.enter_async_context(inner))}"
             unfinished = await self.store.open(self._clock())  # the hub holds the folder now: nobody else works in it

@@ -229,3 +229,14 @@ async def test_rooms_that_are_over_and_empty_leave_the_hubs_memory() -> None:
         await server.over(last)
         assert not set(idents) & set(server.service.hub.rooms)
         assert len((await server.client.get(f"/conversations/{idents[0]}")).json()["messages"]) == 5
+
+
+async def test_agents_of_a_hub_that_others_reach_come_in_by_a_door_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under its own address this machine is one among others, and would be held to what one address may ask."""
+    monkeypatch.setattr("palaver.api.service.is_loopback", lambda host: False)  # as 192.0.2.2 would be
+    async with serving() as server:
+        assert server.service.conversations._url != server.service.url
+        view = await server.over(await server.begin(max_turns=2))
+    assert (view["status"], view["turn_count"]) == ("completed", 2)
