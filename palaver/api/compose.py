@@ -148,7 +148,7 @@ class ConversationServer:
 
 def _told(error: ValidationError) -> str:
     texts = ((each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
-    return "; ".join(f"{'.'.join(map(str, where))}: {text}" for where, text in texts)
+    return "; ".join(": ".join(filter(None, (".".join(map(str, where)), text))) for where, text in texts)
 
 
 @asynccontextmanager
