@@ -131,6 +131,8 @@ def _tail(name: str, text: str, width: int, share: int) -> list[tuple[str, str]]
 
 def _last(text: str, width: int) -> str:
     """The end of `text` that `width` columns hold."""
-    while text and wcwidth.width(text) > width:
-        text = text[max(1, wcwidth.width(text) - width) :] if text.isascii() else text[1:]
+    for place in range(len(text) - 1, -1, -1):
+        width -= max(0, wcwidth.wcwidth(text[place]))
+        if width < 0:
+            return text[place + 1 :]
     return text

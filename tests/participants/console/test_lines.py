@@ -1,8 +1,11 @@
 """A line is wrapped so that nobody can write another's."""
 
+import time
+
 import pytest
 import wcwidth
 
+from palaver.participants.console.clean import clean
 from palaver.participants.console.lines import Line, columns, local_time
 from palaver.participants.console.paint import Paint
 
@@ -57,6 +60,15 @@ def test_text_beyond_ascii_is_wrapped_as_any_other(text: str) -> None:
     accented = Line(text.replace("a", "ä"), "chat", "10:00:00", "#7", "Ada")
     for width in (20, 33, 60):
         assert accented.rendered(PLAIN, width).replace("ä", "a") == plain.rendered(PLAIN, width)
+
+
+@pytest.mark.parametrize("text", ["木" * 64_000, "é" * 64_000, "👨\u200d" * 32_000, "می\u200cخواهم " * 8000])
+def test_the_longest_message_holds_up_nothing_in_any_script(text: str) -> None:
+    """Without spaces it took more than a minute, in which no key was heard."""
+    began = time.monotonic()
+    rows = Line(clean(text), "chat", "10:00:00", "#7", "Ada").rendered(PLAIN, 80).split("\n")
+    assert time.monotonic() - began < 5
+    assert len(rows) > 500
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60])

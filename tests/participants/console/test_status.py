@@ -1,5 +1,7 @@
 """The status line and the live text fit whatever width there is."""
 
+import time
+
 import pytest
 import wcwidth
 
@@ -78,6 +80,17 @@ def test_live_text_keeps_to_its_rows_and_shows_the_end(width: int, most: int, sp
     assert 0 < len(rows) <= most
     assert all(wcwidth.width(row) <= width for _, row in rows)
     assert rows[-1][1].endswith("end")
+
+
+def test_many_who_speak_at_once_are_drawn_at_once_in_any_script() -> None:
+    """In one look at each character: it took seconds, at each drawing, and the pause key waited."""
+    view = streaming(*["木é" * 2000] * 12)
+    began = time.monotonic()
+    for _ in range(20):
+        rows = live_rows(view, 40, 12)
+    assert time.monotonic() - began < 5
+    assert len(rows) == 12
+    assert all(row.endswith("木é") and wcwidth.width(row) in (37, 38) for _, row in rows)
 
 
 def test_live_text_is_harmless() -> None:
