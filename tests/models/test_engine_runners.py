@@ -7,7 +7,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from palaver.models.engine.runners import CacheRow, RaggedRunner, SoloRunner, Work, runner_for
+from palaver.models.engine.runners import CacheRow, RaggedRunner, SoloRunner, Work
+from palaver.models.engine.trial import runner_for
 
 CPU = torch.device("cpu")
 SMALL = {

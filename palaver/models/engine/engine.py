@@ -18,10 +18,11 @@ from palaver.models.engine.adapters import Adapters
 from palaver.models.engine.reply import Reply
 from palaver.models.engine.request import Outcome, Request
 from palaver.models.engine.rows import RowStore
-from palaver.models.engine.runners import Runner, Work, runner_for
+from palaver.models.engine.runners import Runner, Work
 from palaver.models.engine.sampling import draw_all
 from palaver.models.engine.text import Decode
 from palaver.models.engine.threads import Cores
+from palaver.models.engine.trial import runner_for
 from palaver.models.model import StopReason, Usage
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Engine:
         adapters: Adapters | None = None,
     ) -> None:
         with torch.inference_mode():
-            self.runner: Runner = runner_for(model, device, attn, adapters)
+            self.runner: Runner = runner_for(model, device, attn, adapters, cache_bytes)
         self.device = device
         self.max_batch = max_batch
         self.rows = RowStore(cache_bytes, self.runner.new_row)

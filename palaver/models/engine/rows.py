@@ -36,17 +36,32 @@ class BufferRow:
     """Buffers with room to grow, one pair a layer, each `[key_value_heads, capacity, head_dim]`.
 
     `write` puts keys and values behind the committed tokens; they count only once `tokens` has grown, so a step that
-    was given up half-way needs no repair.
+    was given up half-way needs no repair. While a row sits among others (`seats.py`) its newest keys and values are
+    there; whatever is asked of the row brings them back first.
     """
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
+        self.stand_up: Callable[[], None] | None = None
+        """Brings back what is elsewhere; set while the row sits."""
         self._keys: dict[int, torch.Tensor] = {}
         self._values: dict[int, torch.Tensor] = {}
 
+    def held(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of the committed tokens by layer, each `[key_value_heads, tokens, head_dim]`."""
+        self._come_home()
+        end = len(self.tokens)
+        return {layer: (keys[:, :end], self._values[layer][:, :end]) for layer, keys in self._keys.items()}
+
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Store `[heads, n, dim]` behind what is there; returns all keys and values including the new ones."""
-        start = len(self.tokens)
+        self._come_home()
+        return self.put(layer, len(self.tokens), keys, values)
+
+    def put(
+        self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store `[heads, n, dim]` from place `start` on; returns everything up to them."""
         end = start + keys.shape[1]
         if layer not in self._keys or self._keys[layer].shape[1] < end:
             self._keys[layer] = _grown(self._keys.get(layer), keys, start, end)
@@ -58,10 +73,12 @@ class BufferRow:
 
     def crop(self, length: int) -> None:
         """Forget what comes after `length` tokens; the memory stays for the next turn."""
+        self._come_home()
         del self.tokens[length:]
 
     def copy_of_first(self, length: int) -> "BufferRow":
         """A new row with copies of the first `length` tokens' keys and values."""
+        self._come_home()
         twin = BufferRow()
         twin.tokens = self.tokens[:length]
         twin._keys = {layer: _grown(keys, keys, length, length) for layer, keys in self._keys.items()}
@@ -71,7 +88,12 @@ class BufferRow:
     @property
     def nbytes(self) -> int:
         """Memory held, spare capacity included."""
+        self._come_home()
         return sum(buffer.nbytes for buffers in (self._keys, self._values) for buffer in buffers.values())
+
+    def _come_home(self) -> None:
+        if self.stand_up is not None:
+            self.stand_up()
 
 
 def _grown(old: torch.Tensor | None, like: torch.Tensor, filled: int, needed: int) -> torch.Tensor:

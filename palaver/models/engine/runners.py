@@ -1,10 +1,9 @@
 """Two ways to run a forward pass over several conversations: all in one (`RaggedRunner`), or one after another.
 
-Which one a model gets is found out by trying: `runner_for` compares the ragged pass with transformers' own.
+Which one a model gets is found out by trying (`trial.py`).
 """
 
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,9 +13,8 @@ from transformers import DynamicCache
 
 from palaver.models.engine import attention
 from palaver.models.engine.adapters import Adapters
+from palaver.models.engine.graphs import GraphDecoder
 from palaver.models.engine.rows import BufferRow, Row
-
-logger = logging.getLogger(__name__)
 
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -37,9 +35,13 @@ class Work:
 class Runner(Protocol):
     """Computes tokens of several conversations and appends them to their rows."""
 
-    name: str
     reads_in_pieces: bool
     """Whether a prompt may be computed in several steps."""
+
+    @property
+    def name(self) -> str:
+        """As replies say it in their provenance."""
+        ...
 
     def new_row(self) -> Row:
         """A row without tokens."""
@@ -56,16 +58,27 @@ class Runner(Protocol):
 class RaggedRunner:
     """All conversations in one pass, nothing padded, each on buffers of its own (`attention.py`)."""
 
-    name = "ragged"
     reads_in_pieces = True
 
-    def __init__(self, model: Any, device: torch.device, adapters: Adapters | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        adapters: Adapters | None = None,
+        graphs: GraphDecoder | None = None,
+    ) -> None:
         self._model = model
         self._device = device
         self._adapters = adapters or Adapters()
+        self._graphs = graphs
         self.windows: set[int] = set()
         self.layers: int | None = None
         """Attention layers that the last pass went through."""
+
+    @property
+    def name(self) -> str:
+        """`graphs` where steps are recorded."""
+        return "graphs" if self._graphs is not None and self._graphs.is_open else "ragged"
 
     def new_row(self) -> BufferRow:
         """Buffers that take their shapes from the first keys written."""
@@ -74,8 +87,38 @@ class RaggedRunner:
     def forward(self, work: Sequence[Work], check: Callable[[], None] = _never) -> torch.Tensor:
         """One pass over the tokens of all; rows grow when it is through.
 
-        Single tokens go together under whatever adapters; longer pieces in a pass for each adapter.
+        Single tokens go together under whatever adapters, longer pieces in a pass for each adapter; where steps are
+        recorded, single tokens go apart from longer pieces.
         """
+        single = [place for place, piece in enumerate(work) if len(piece.tokens) == 1]
+        if self._graphs is None or not self._graphs.is_open or not single:
+            return self._passes(work, check)
+        longer = [place for place in range(len(work)) if place not in set(single)]
+        logits: dict[int, torch.Tensor] = {}
+        if longer:
+            logits |= zip(longer, self._passes([work[place] for place in longer], check), strict=True)
+        found = self._played([work[place] for place in single], check)
+        if not longer:
+            return found
+        logits |= zip(single, found, strict=True)
+        return torch.stack([logits[place] for place in range(len(work))])
+
+    def _played(self, work: Sequence[Work], check: Callable[[], None]) -> torch.Tensor:
+        """Single tokens by a recorded step, or by a pass where there is none for them."""
+        logits = None
+        adapters = {piece.adapter for piece in work}
+        if self._graphs is not None and len(adapters) == 1:
+            adapter = adapters.pop()
+            self._adapters.use(adapter)
+            rows = [piece.row for piece in work if isinstance(piece.row, BufferRow)]
+            logits = self._graphs.step(rows, [piece.tokens[0] for piece in work], adapter)
+        if logits is None:
+            return self._passes(work, check)
+        for piece in work:
+            piece.row.tokens.extend(piece.tokens)
+        return logits
+
+    def _passes(self, work: Sequence[Work], check: Callable[[], None]) -> torch.Tensor:
         adapters = list(dict.fromkeys(piece.adapter for piece in work))
         if len(adapters) == 1:
             self._adapters.use(adapters[0])
@@ -85,7 +128,7 @@ class RaggedRunner:
         logits: dict[int, torch.Tensor] = {}
         for adapter in adapters:
             places = [place for place, piece in enumerate(work) if piece.adapter == adapter]
-            logits |= zip(places, self.forward([work[place] for place in places], check), strict=True)
+            logits |= zip(places, self._passes([work[place] for place in places], check), strict=True)
         return torch.stack([logits[place] for place in range(len(work))])
 
     def _pass(
@@ -187,7 +230,7 @@ class SoloRunner:
         self._model = model
         self._device = device
         self._adapters = adapters or Adapters()
-        self.reads_in_pieces = not _other_layers(model)
+        self.reads_in_pieces = not other_layers(model)
         # transformers 5.24 renamed the argument, model by model; the old name goes with 5.40
         takes = inspect.signature(model.forward).parameters
         self._cache_argument = "cache" if "cache" in takes else "past_key_values"
@@ -227,88 +270,6 @@ class SoloRunner:
         return logits
 
 
-def runner_for(model: Any, device: torch.device, attn: str, adapters: Adapters | None = None) -> Runner:
-    """The ragged runner where it gives what transformers gives, else the solo one.
-
-    `attn` "auto" tries; "ragged" insists; any other name is transformers' own implementation, one after another.
-    """
-    if attn not in ("auto", "ragged"):
-        return _solo(model, device, adapters)
-    own = model.config._attn_implementation
-    reason = _unfit(model)
-    if reason is None:
-        reason = _trial(model, device)
-    if reason is None:
-        return RaggedRunner(model, device, adapters)
-    if attn == "ragged":
-        raise ValueError(f"ragged attention does not fit this model: {reason}")
-    model.set_attn_implementation(own)
-    logger.warning("replies of this model are decoded one after another, not in a batch: %s", reason)
-    return _solo(model, device, adapters)
-
-
-def _solo(model: Any, device: torch.device, adapters: Adapters | None) -> SoloRunner:
-    """With the model's cache, if going on from it gives what a full computation gives."""
-    runner = SoloRunner(model, device, adapters)
-    reason = _fault(runner, model, device)
-    if reason is None:
-        return runner
-    logger.warning("each token of this model's replies is computed from the beginning, which is slow: %s", reason)
-    return runner.without_cache()
-
-
-def _unfit(model: Any) -> str | None:
-    """Why the ragged pass cannot be right for this architecture, from its configuration."""
-    kinds = _other_layers(model)
-    return f"it has layers of the kind {', '.join(sorted(kinds))}" if kinds else None
-
-
-def _other_layers(model: Any) -> set[str]:
+def other_layers(model: Any) -> set[str]:
     """Kinds of layers besides attention over all or a window: recurrent ones, mostly."""
     return set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _ATTENTION_LAYERS
-
-
-def _trial(model: Any, device: torch.device) -> str | None:
-    """Why the ragged pass is wrong for this model, found by trying it."""
-    runner = RaggedRunner(model, device)
-    reason = _fault(runner, model, device, attention.NAME)
-    layers = model.config.get_text_config().num_hidden_layers
-    if runner.layers is not None and runner.layers != layers:
-        return f"{layers - runner.layers} of its {layers} layers do not take an attention from outside"
-    if reason is None and _expects_window(model) and not runner.windows:
-        return "its sliding window is not handed to the attention"
-    return reason
-
-
-def _fault(runner: Runner, model: Any, device: torch.device, attn: str = "") -> str | None:
-    """Why `runner` is wrong for this model, found by comparing logits of two short conversations told in turns."""
-    size = model.get_input_embeddings().num_embeddings
-    first, second = ([(7 + 13 * place) % size for place in range(start, start + 9)] for start in (1, 40))
-    try:
-        expected = torch.cat([_plain(model, device, tokens) for tokens in (first, second)])
-        if attn:
-            model.set_attn_implementation(attn)
-        rows = [runner.new_row(), runner.new_row()]
-        runner.forward([Work(rows[0], first[: 4 if runner.reads_in_pieces else 7]), Work(rows[1], second[:8])])
-        runner.forward([Work(rows[0], first[len(rows[0].tokens) : 8])])
-        found = runner.forward([Work(rows[0], first[8:]), Work(rows[1], second[8:])])
-    except Exception as error:  # any architecture may fail in its own way; the reason is shown
-        logger.debug("%s decoding failed", runner.name, exc_info=True)
-        return f"{type(error).__name__}: {error}"
-    spread = float((expected.max() - expected.min()).float())
-    worst = float((expected.float() - found.float()).abs().max())
-    exact = model.dtype == torch.float32 and getattr(model, "hf_quantizer", None) is None
-    allowed = (0.002 if exact else 0.05) * spread
-    return None if worst <= allowed else f"its logits differ by {worst:.3g} (they span {spread:.3g})"
-
-
-def _plain(model: Any, device: torch.device, tokens: Sequence[int]) -> torch.Tensor:
-    return model(input_ids=torch.tensor([list(tokens)], device=device), use_cache=False).logits[:, -1]
-
-
-def _expects_window(model: Any) -> bool:
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return "sliding_attention" in kinds
-    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
