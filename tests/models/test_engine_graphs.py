@@ -1,5 +1,6 @@
 """Steps over seats, recorded or not, give what a pass over each conversation alone gives."""
 
+import itertools
 import logging
 import random
 
@@ -86,7 +87,7 @@ def test_seats_waste_at_most_a_third() -> None:
     capacities = sorted({capacity_for(count) for count in range(1, 5000)})
     assert capacities[:6] == [256, 384, 512, 768, 1024, 1536]
     assert all(capacity_for(count) >= count for count in range(1, 5000))
-    assert all(later <= 1.5 * earlier for earlier, later in zip(capacities, capacities[1:], strict=False))
+    assert all(later <= 1.5 * earlier for earlier, later in itertools.pairwise(capacities))
 
 
 def test_more_than_the_memory_allows_goes_through_a_pass() -> None:

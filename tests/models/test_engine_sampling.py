@@ -11,7 +11,7 @@ from palaver.models.engine.sampling import Sampler, Sampling, draw_all
 
 def drawn(logits: list[float], count: int = 2000, **settings: float) -> Counter[int]:
     sampler = Sampler(Sampling(**{"temperature": 1.0, "seed": 5, **settings}))  # type: ignore[arg-type]  # by name
-    return Counter(int(sampler.draw(torch.tensor(logits), [])) for _ in range(count))
+    return Counter(draw_all(torch.tensor([logits]), [(sampler, [])])[0] for _ in range(count))
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
@@ -47,13 +47,13 @@ def test_min_p_leaves_out_what_is_far_below_the_best() -> None:
 
 def test_repeated_tokens_are_moved_down() -> None:
     sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0))
-    assert int(sampler.draw(torch.tensor([1.0, 0.9, -1.0]), [0, 2])) == 1
+    assert draw_all(torch.tensor([[1.0, 0.9, -1.0]]), [(sampler, [0, 2])]) == [1]
 
 
 def test_a_seed_repeats_and_another_one_differs() -> None:
     def sequence(seed: int) -> list[int]:
         sampler = Sampler(Sampling(temperature=1.0, seed=seed))
-        return [int(sampler.draw(torch.zeros(50), [])) for _ in range(20)]
+        return [draw_all(torch.zeros(1, 50), [(sampler, [])])[0] for _ in range(20)]
 
     assert sequence(1) == sequence(1) != sequence(2)
 
@@ -67,8 +67,11 @@ def test_what_is_drawn_together_is_what_each_would_draw_alone() -> None:
         {"temperature": 0.7},
         {"temperature": 0.0},
         {"top_k": 5},
+        {"top_k": 1},
         {},
         {"min_p": 0.1},
+        {"top_p": 0.95, "temperature": 3.0},
+        {"repetition_penalty": 1.3, "top_k": 5},
     ] * 3
     together, alone = (
         [Sampler(Sampling(**{"seed": seed, **one})) for seed, one in enumerate(settings)]  # type: ignore[arg-type]  # by name
@@ -76,6 +79,7 @@ def test_what_is_drawn_together_is_what_each_would_draw_alone() -> None:
     )
     generator = torch.Generator().manual_seed(7)
     for _ in range(50):
-        logits = torch.randn(len(settings), 300, generator=generator)
-        expected = [int(sampler.draw(row, [])) for sampler, row in zip(alone, logits, strict=True)]
-        assert draw_all([(sampler, row, []) for sampler, row in zip(together, logits, strict=True)]) == expected
+        logits = torch.randn(len(settings), 3000, generator=generator)
+        seen = list(range(0, 3000, 7))
+        expected = [draw_all(row[None], [(sampler, seen)])[0] for sampler, row in zip(alone, logits, strict=True)]
+        assert draw_all(logits, [(sampler, seen) for sampler in together]) == expected

@@ -137,7 +137,7 @@ def ragged_attention(
     s_aux: torch.Tensor | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend each token to its own conversation; tensors are `[1, heads, tokens, head_dim]`, the result has heads third.
+    """Attend each token to its own conversation: `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`.
 
     A pass under several adapters has each token in a batch row of its own instead: `[tokens, heads, 1, head_dim]`.
     """
@@ -159,7 +159,7 @@ def _dislikes_single(query: torch.Tensor) -> bool:
 def by_hand(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None, how: How
 ) -> torch.Tensor:
-    """What the fused kernels lack, `[..., key_value_heads, queries, head_dim]`: capped scores and sinks."""
+    """Step by step, `[..., key_value_heads, queries, head_dim]`; capped scores and sinks, which fused kernels lack."""
     scores = query @ keys.transpose(-2, -1) * (how.scaling if how.scaling is not None else query.shape[-1] ** -0.5)
     if how.softcap is not None:
         scores = torch.tanh(scores / how.softcap) * how.softcap

@@ -194,7 +194,11 @@ class Engine:
         ready = [(place, reply) for place, (reply, _) in enumerate(planned) if not reply.pending]
         for _, reply in ready:
             reply.largest_batch = max(reply.largest_batch, len(ready))
-        drawn = draw_all([(reply.sampler, logits[place], reply.seen) for place, reply in ready])
+        if not ready:
+            return
+        if len(ready) < len(planned):
+            logits = logits[[place for place, _ in ready]]
+        drawn = draw_all(logits, [(reply.sampler, reply.seen) for _, reply in ready])
         for (_, reply), token in zip(ready, drawn, strict=True):
             reason = reply.take(token, self._end_tokens)
             if reason is not None:

@@ -37,6 +37,8 @@ class GraphDecoder:
         self._device = device
         self._seats = Seats(limit, on_new_memory=self._forget)
         self._inputs = torch.zeros(2, WIDTHS[-1], dtype=torch.long, device=device)
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
         self._plays: OrderedDict[tuple[str, int, int], Play] = OrderedDict()
         self._record = self._recorded if record else lambda compute: compute
 
@@ -88,13 +90,15 @@ class GraphDecoder:
     def _recorded(self, compute: Play) -> Play:
         """The step as a graph. It is computed once before, so that kernels and their workspaces are chosen."""
         with torch.cuda.device(self._device):
-            own, stream = torch.cuda.current_stream(), torch.cuda.Stream()
-            stream.wait_stream(own)
-            with torch.cuda.stream(stream):
+            if self._stream is None:  # one for all, each takes a workspace of 32 MiB
+                self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+            own = torch.cuda.current_stream()
+            self._stream.wait_stream(own)
+            with torch.cuda.stream(self._stream):
                 compute()
-            own.wait_stream(stream)
+            own.wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                 logits = compute()
 
         def play() -> torch.Tensor:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 from palaver.models.engine.attention import How, by_hand
 from palaver.models.engine.rows import BufferRow
@@ -138,7 +137,7 @@ class Seated:
         self._width = len(places)
         self._seat = torch.arange(self._width, device=places.device)
         self._distance = places[:, None] - torch.arange(seats.capacity, device=places.device)
-        self._masks: dict[tuple[int | None, torch.dtype | None], torch.Tensor] = {}
+        self._masks: dict[int | None, torch.Tensor] = {}
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: How) -> torch.Tensor:
         """Write each token's key and value into its seat, and attend to what is there; as `Step.attend`."""
@@ -146,23 +145,15 @@ class Seated:
         keys[self._seat, :, self._places] = key.transpose(0, 1)
         values[self._seat, :, self._places] = value.transpose(0, 1)
         query = query.transpose(0, 1).reshape(self._width, keys.shape[1], -1, query.shape[-1])
-        if how.is_plain:
-            mask = self._mask(how.window, query.dtype)
-            output = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=how.scaling)
-        else:
-            output = by_hand(query, keys, values, self._mask(how.window), how)
+        # a fused kernel goes through the keys of a head in one place: 27 to 100 us where this takes 16 to 22 (H100)
+        output = by_hand(query, keys, values, self._mask(how.window), how)
         return output.reshape(self._width, -1, values.shape[-1])
 
-    def _mask(self, window: int | None, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Which keys each seat's token may see, `[seats, 1, 1, capacity]`; with `dtype` as what is added to scores."""
-        key = (window, dtype)
-        if key not in self._masks:
+    def _mask(self, window: int | None) -> torch.Tensor:
+        """Which keys each seat's token may see, `[seats, 1, 1, capacity]`; made once a step."""
+        if window not in self._masks:
             seen = self._distance >= 0
             if window:
                 seen &= self._distance < window
-            if dtype is None:
-                self._masks[key] = seen[:, None, None]
-            else:
-                unseen = ~seen[:, None, None]
-                self._masks[key] = torch.zeros_like(unseen, dtype=dtype).masked_fill_(unseen, float("-inf"))
-        return self._masks[key]
+            self._masks[window] = seen[:, None, None]
+        return self._masks[window]
