@@ -142,7 +142,7 @@ def _column(like: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
 
 
 def _pick(probabilities: torch.Tensor, uniform: Sequence[float]) -> torch.Tensor:
-    """The place in each row, `[n, 1]`, where the running sum passes `uniform` (inverse of the distribution function)."""
+    """The place in each row, `[n, 1]`, where the running sum passes `uniform` (inverse transform sampling)."""
     dtype = torch.float32 if probabilities.device.type == "mps" else torch.float64
     sums = probabilities.cumsum(-1, dtype=dtype)
     reached = torch.tensor(uniform, dtype=dtype, device=sums.device)[:, None] * sums[:, -1:]
