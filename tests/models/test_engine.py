@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
@@ -15,9 +16,10 @@ from transformers import AutoModelForCausalLM
 from palaver.core.message import Message
 from palaver.core.prompt import seen_by
 from palaver.models.engine.request import Outcome, Request
+from palaver.models.engine.runners import Work
 from palaver.models.engine.sampling import Sampling
 from palaver.models.hf import HFModel, LocalWeights, load
-from palaver.models.model import Cancel, ChatMessage
+from palaver.models.model import Cancel, ChatMessage, LLMResponse
 from tests.models.tiny_llama import greedy, save_tiny_llama
 
 GREEDY = Sampling(temperature=0.0)
@@ -247,6 +249,34 @@ async def test_caches_stay_within_their_bytes(tiny_llama: Path) -> None:
         assert weights.engine.rows.nbytes <= 400_000
     assert 1 <= len(weights.engine.rows) < 12
     weights.close()
+
+
+async def test_replies_without_room_on_the_card_wait_and_go_on_with_the_words_they_have(
+    weights: LocalWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = HFModel(weights)
+    forward = weights.engine.runner.forward
+    failures = 0
+
+    def crowded(work: Sequence[Work], check: Callable[[], None]) -> torch.Tensor:
+        nonlocal failures
+        if sum(len(piece.row.tokens) + len(piece.tokens) for piece in work) > 150:
+            failures += 1
+            raise torch.cuda.OutOfMemoryError("tried to allocate 2.00 GiB")
+        return forward(work, check)
+
+    async def reply(number: int, tokens: int = 30) -> LLMResponse:
+        return await model.complete(asked(f"tell {number}"), temperature=0.9, seed=number, max_tokens=tokens)
+
+    expected = [(await reply(number)).content for number in range(6)]
+    weights.engine.rows.clear()
+    monkeypatch.setattr(weights.engine.runner, "forward", crowded)
+    replies = await asyncio.gather(*map(reply, range(6)))
+    assert failures
+    assert [each.content for each in replies] == expected
+    too_long = await model.complete(asked("word " * 200), max_tokens=5)
+    assert not too_long.success and "out of memory on cpu" in str(too_long.error)
+    assert (await reply(7)).success
 
 
 async def test_closing_ends_replies_and_refuses_new_ones(tiny_llama: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from palaver.models.engine import seats
 from palaver.models.engine.graphs import GraphDecoder
 from palaver.models.engine.rows import BufferRow
 from palaver.models.engine.runners import RaggedRunner, Work
@@ -143,6 +144,31 @@ def test_a_step_that_fails_is_computed_in_a_pass_and_said_once(
                 found = runner.forward([Work(row, [talk[place]]), Work(other, [7])])
         torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=1e-4)
     assert caplog.text.count("steps are not recorded on cpu") == 1
+
+
+def test_seats_without_memory_are_tried_again_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made(ARCHITECTURES["llama"]())
+    talk = tokens(20, 7)
+    full = iter([True, False])
+
+    def room(like: torch.Tensor, count: int) -> torch.Tensor:
+        if next(full, False):
+            raise torch.cuda.OutOfMemoryError("no memory left")
+        return like.new_empty(like.shape[0], count, like.shape[2])
+
+    monkeypatch.setattr(seats, "_room", room)
+    with torch.inference_mode():
+        expected = plain(model, talk)
+        runner = seated(model, limit=1 << 20)
+        row = runner.new_row()
+        runner.forward([Work(row, talk[:17])])
+        sat = []
+        for place in range(17, 20):
+            found = runner.forward([Work(row, [talk[place]])])
+            sat.append(row.stand_up is not None)
+        torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=1e-4)
+    assert sat == [False, True, True]
+    assert sitting(runner)._seats._limit == 1 << 19
 
 
 def test_without_a_card_nothing_sits() -> None:

@@ -96,6 +96,8 @@ class Engine:
         self._scheduler = Scheduler(device.type, in_pieces=self.runner.reads_in_pieces)
         self._waiting: deque[Request] = deque()
         self._active: list[Reply] = []
+        self._aside: deque[Reply] = deque()
+        """Begun, then without room on the card; each goes on when another one ends."""
         self._wake = threading.Condition()  # guards _waiting and _closing
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="palaver-engine", daemon=True)
@@ -132,11 +134,12 @@ class Engine:
                 except Exception as error:
                     logger.exception("the engine failed; the replies under way are given up")
                     self._fail_all(f"{type(error).__name__}: {error}")
-        for reply in self._active:
+        for reply in (*self._active, *self._aside):
             reply.finish("cancelled", "the engine was closed")
         for request in self._waiting:
             request.on_done(_unstarted(request, "cancelled", "the engine was closed"))
         self._active.clear()
+        self._aside.clear()
         self._waiting.clear()
         self.rows.clear()
 
@@ -149,7 +152,7 @@ class Engine:
             for request in [request for request in self._waiting if _is_over(request)]:
                 self._waiting.remove(request)
                 fresh.append(request)
-            while self._waiting and len(self._active) + len(fresh) < self.max_batch:
+            while self._waiting and not self._aside and len(self._active) + len(fresh) < self.max_batch:
                 fresh.append(self._waiting.popleft())
             return fresh
 
@@ -206,30 +209,45 @@ class Engine:
 
     def _end_due(self) -> None:
         now = time.monotonic()
-        for reply in list(self._active):
+        for reply in (*self._active, *self._aside):
             reason = reply.due_reason(now)
             if reason is not None:
                 self._end(reply, reason)
 
     def _end(self, reply: Reply, reason: StopReason, error: str | None = None) -> None:
         """Take the reply out of the batch; its cache stays for the conversation's next turn."""
-        self._active.remove(reply)
+        if reply in self._aside:
+            self._aside.remove(reply)
+        else:
+            self._active.remove(reply)
+            if self._aside:
+                self._active.append(self._aside.popleft())
         self.rows.keep((reply.request.adapter, reply.request.cache_key), reply.row)
         reply.finish(reason, error)
 
     def _fail_all(self, error: str) -> None:
-        for reply in list(self._active):
-            self._active.remove(reply)
+        for reply in (*self._active, *self._aside):
             reply.finish("error", error)
+        self._active.clear()
+        self._aside.clear()
 
     def _make_room(self, error: Exception) -> None:
-        """Out of memory on the card: forget idle conversations, then, if that was done before, fail the newest."""
+        """Out of memory on the card: forget idle conversations; else the newest reply waits and is read anew later.
+
+        A reply that does not fit alone fails.
+        """
         if len(self.rows):
             self.rows.clear()
         else:
             reply = self._active.pop()
-            reply.finish("error", f"out of memory on {self.device}: {error}")
-            del reply
+            reply.row.crop(0)
+            reply.row = self.runner.new_row()
+            if self._active:
+                self._aside.appendleft(reply)
+            else:
+                reply.finish("error", f"out of memory on {self.device}: {error}")
+                self._active.extend(self._aside)
+                self._aside.clear()
         torch.cuda.empty_cache()
 
 

@@ -49,8 +49,12 @@ class GraphDecoder:
         """
         try:
             return self._step(rows, tokens, adapter)
+        except torch.cuda.OutOfMemoryError:
+            self._seats.shrink()
+            self._forget()
+            return None
         except (RuntimeError, ValueError) as error:
-            logger.warning("steps are not recorded on %s, replies take longer: %s", self._device, error)
+            logger.warning("steps are not recorded on %s, replies take longer: %s", self._device, _first_line(error))
             self.close()
             return None
 
@@ -109,3 +113,7 @@ class GraphDecoder:
 
     def _forget(self) -> None:
         self._plays.clear()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -73,8 +73,8 @@ class BufferRow:
 
     def crop(self, length: int) -> None:
         """Forget what comes after `length` tokens; the memory stays for the next turn."""
+        del self.tokens[length:]  # first, so that what is forgotten is not brought back
         self._come_home()
-        del self.tokens[length:]
 
     def copy_of_first(self, length: int) -> "BufferRow":
         """A new row with copies of the first `length` tokens' keys and values."""

@@ -78,6 +78,11 @@ class Seats:
         self.layers, self._memory = {}, {}
         self.capacity = self._room = 0
 
+    def shrink(self) -> None:
+        """Give the memory back and never take more than half of what was allowed."""
+        self.clear()
+        self._limit //= 2
+
     def _empty(self) -> None:
         for row in list(self._sitting):
             self._stand_up(row)
