@@ -171,6 +171,19 @@ def test_seats_without_memory_are_tried_again_with_less(monkeypatch: pytest.Monk
     assert sitting(runner)._seats._limit == 1 << 19
 
 
+def test_a_row_comes_home_without_asking_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made(ARCHITECTURES["llama"]())
+    with torch.inference_mode():
+        runner = seated(model)
+        row = runner.new_row()
+        runner.forward([Work(row, tokens(255, 8)[:100])])
+        for token in tokens(156, 9):
+            runner.forward([Work(row, [token])])
+        monkeypatch.setattr("palaver.models.engine.rows._grown", None)
+        assert row.stand_up is not None
+        assert row.nbytes and row.stand_up is None
+
+
 def test_without_a_card_nothing_sits() -> None:
     with torch.inference_mode():
         runner = runner_for(made(ARCHITECTURES["llama"]()), CPU, "auto")

@@ -53,6 +53,14 @@ class BufferRow:
         end = len(self.tokens)
         return {layer: (keys[:, :end], self._values[layer][:, :end]) for layer, keys in self._keys.items()}
 
+    def reserve(self, capacity: int) -> None:
+        """Room for so many tokens, so that none has to be found when the row comes home."""
+        self._come_home()
+        for buffers in (self._keys, self._values):
+            for layer, buffer in buffers.items():
+                if buffer.shape[1] < capacity:
+                    buffers[layer] = _grown(buffer, buffer, len(self.tokens), capacity)
+
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Store `[heads, n, dim]` behind what is there; returns all keys and values including the new ones."""
         self._come_home()

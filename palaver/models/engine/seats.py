@@ -107,6 +107,7 @@ class Seats:
         return True
 
     def _sit(self, row: BufferRow, seat: int) -> None:
+        row.reserve(self.capacity)
         start = len(row.tokens)
         for layer, pair in row.held().items():
             for own, shared in zip(pair, self.layers[layer], strict=True):
