@@ -34,8 +34,6 @@ def sitting(runner: RaggedRunner) -> GraphDecoder:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_replies_that_join_leave_and_come_back_agree_with_transformers(name: str, device: str) -> None:
-    if name == "gpt-oss with sinks" and device == "cuda":
-        pytest.skip("its experts are chosen by value: such a step cannot be recorded")
     model = made(ARCHITECTURES[name]())
     talks = [tokens(60, seed) for seed in range(4)]
     with torch.inference_mode():
@@ -57,7 +55,8 @@ def test_replies_that_join_leave_and_come_back_agree_with_transformers(name: str
             for number, mine in zip(chosen, found, strict=True):
                 theirs = expected[number][len(rows[number].tokens) - 1]
                 torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
-    sitting(runner)
+    if device == "cpu" or name != "gpt-oss with sinks":  # experts may be chosen in a way that cannot be recorded
+        sitting(runner)
 
 
 @pytest.mark.parametrize("device", DEVICES)
