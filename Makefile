@@ -7,8 +7,9 @@ BIN := .venv/bin
 install: .venv/installed
 
 .venv/installed: pyproject.toml requirements.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt -e '.[all,test,lint]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "this is Python %d.%d; Palaver needs 3.11: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt -e '.[all,test,lint]'
 	@touch $@
 
 demo: install

@@ -1,7 +1,11 @@
 """The set-ups that the README shows, run as they stand there, with the embedded model in place of large ones."""
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -71,3 +75,19 @@ async def test_a_set_up_of_the_readme_runs_as_written(heading: str, tmp_path: Pa
     log = next(word for flag, word in pairwise(server) if flag == "--log-file")
     assert "joined main" in (tmp_path / log).read_text()
     assert (tmp_path / "logs" / "main.md").stat().st_size
+
+
+def test_an_old_python_is_named_before_anything_is_installed(tmp_path: Path) -> None:
+    """pip would complain of websockets, in four lines."""
+    if shutil.which("make") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs make: apt-get install make")
+    old = tmp_path / "python3.9"
+    pretend = "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[2])"
+    old.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{pretend}" "$@"\n')
+    old.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "requirements.txt"):
+        (tmp_path / name).touch()
+    made = subprocess.run(["make", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode != 0 and not (tmp_path / ".venv").exists()
+    assert made.stderr.startswith("this is Python 3.9; Palaver needs 3.11: make PYTHON=python3.12")
