@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+import wcwidth
+
 from palaver.core.commands import COMMANDS, spec_of
 from palaver.core.errors import CommandError
 from palaver.core.message import Message, key_of
@@ -146,9 +148,9 @@ async def _who(seat: "Seat", rest: str) -> None:
         notes += ["muted"] if key in muted else []
         notes += ["hears nothing"] if one.deafened else []
         notes += [f"has the floor {holding[key]:.0f} s"] if key in holding else []
-        rows.append((clean_name(one.name), ", ".join(notes), clean(one.about)))
-    widest = max((len(name) for name, _, _ in rows), default=0)
-    told = [f"  {name:<{widest}}  {notes}" + (f" ({about})" if about else "") for name, notes, about in rows]
+        rows.append((clean_name(one.name), ", ".join(notes) + (f" ({clean(one.about)})" if one.about else "")))
+    widest = max((wcwidth.width(name) for name, _ in rows), default=0)
+    told = [f"  {wcwidth.ljust(name, widest)}  {notes}" for name, notes in rows]
     seat.tell("\n".join([f"{len(rows)} in room {seat.view.room}", *told]))
 
 

@@ -385,6 +385,13 @@ async def test_who_lists_everybody_with_what_holds_them(tmp_path: Path) -> None:
     )
 
 
+async def test_who_lists_wide_names_in_one_column() -> None:
+    at = At()
+    at.seat.hear(welcome("木村", "Ada"))
+    await at.seat.enter("/who")
+    assert at.screen.texts[-1] == "2 in room main\n  木村  model, ready\n  Ada   model, ready"
+
+
 async def test_rooms_are_listed_and_can_be_switched_to() -> None:
     at = At()
     await at.seat.enter("/rooms")
