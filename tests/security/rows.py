@@ -429,6 +429,22 @@ TEXT: Final = (
         "return text",
     ),
     Row(
+        "hide characters in words",
+        "what is invisible is taken out; a joiner stays where emoji or a script need it",
+        "tests/participants/console/test_clean.py::test_joiners_go_where_nobody_could_see_them",
+        "palaver/participants/console/clean.py",
+        'return _JOINER.sub(_joins, "".join(map(_harmless, text)))',
+        'return "".join(map(_harmless, text))',
+    ),
+    Row(
+        "go on at the margin, like another's line, with emoji that a terminal draws wider",
+        "rows are broken for the terminal that draws most",
+        "tests/participants/console/test_lines.py::test_no_terminal_takes_a_row_of_emoji_for_wider_than_itself",
+        "palaver/participants/console/lines.py",
+        "else _wrapped_widely",
+        "else wcwidth.wrap",
+    ),
+    Row(
         "become markup or a script on the page",
         "words become text nodes; Trusted Types and a content policy",
         "tests/web/test_page.py::test_what_others_write_stays_text",
@@ -511,8 +527,8 @@ CALLER: Final = (
         "a conversation is a room of the token",
         "test_web.py::test_over_http_a_token_opens_its_rooms_only",
         "palaver/api/access.py",
-        "                rights.check_room(room)",
-        "                pass",
+        "            rights.check_room(room)",
+        "            pass",
     ),
     Row(
         "read whispers",
