@@ -85,7 +85,7 @@ def _add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
         "--max-tokens-per-minute", type=amount, metavar="N", help="the same for tokens, prompts and replies together"
     )
     remote.add_argument(
-        "--request-timeout", type=amount, default=60.0, metavar="SECONDS", help="how long the endpoint may be silent"
+        "--request-timeout", type=amount, default=60.0, metavar="SECONDS", help="how long the endpoint may be silent; 0: for ever"
     )
 
 
@@ -207,8 +207,9 @@ class Backend:
         base = self._flags.api_base
         if base:
             from palaver.models.openai_api import OpenAIModel
+            from palaver.models.registry import api_address
 
-            return OpenAIModel(name, base_url=base, **self.wire)
+            return OpenAIModel(name, base_url=api_address(base), **self.wire)
         at = providers.route(name)
         if at.provider in ("hf", "ollama"):
             raise ConfigError(

@@ -164,8 +164,12 @@ def _timeout(seconds: float) -> "aiohttp.ClientTimeout":
 @functools.cache
 def _ssl_context() -> "ssl.SSLContext":
     """As the SDK checks certificates: SSL_CERT_FILE, SSL_CERT_DIR, else the system's."""
+    import aiohttp
     import httpx2
 
-    context = httpx2.create_ssl_context()
+    try:
+        context = httpx2.create_ssl_context()
+    except OSError as error:
+        raise aiohttp.ClientError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error.strerror}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context

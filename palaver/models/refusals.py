@@ -65,11 +65,14 @@ def broken(error: BaseException | None, where: str, seconds: float) -> Refused:
     import aiohttp
 
     match error:
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return Refused(0, f"cannot reach {where} through the environment's proxy: {error}")
+        case aiohttp.ClientProxyConnectionError(os_error=why) | aiohttp.ClientHttpProxyError(message=why):
+            return Refused(0, f"cannot reach {where} through the environment's proxy: {why}")
         case aiohttp.ClientConnectorCertificateError():
             what = f"the certificate of {where} is not trusted: {error.certificate_error}"
             return Refused(400, f"{what}; SSL_CERT_FILE names whom to trust")
+        case aiohttp.ClientConnectorSSLError():
+            what = f"no TLS with {where}: {error.os_error}"
+            return Refused(400, f"{what}; an endpoint that speaks none is reached by http://")
         case aiohttp.ClientConnectorError():
             return Refused(0, f"cannot connect to {where}: {error.os_error}; is the server running there?")
         case aiohttp.ConnectionTimeoutError():

@@ -85,7 +85,7 @@ def provider_types() -> list[str]:
 
 def _openai_like(config: ModelSettings) -> Model:
     known = providers.PROVIDERS[config.type]
-    base = _with_version(config.api_base) if config.api_base else None
+    base = api_address(config.api_base) if config.api_base else None
     if base is None and config.type != "openai":  # for `openai` the model looks at OPENAI_BASE_URL
         base = known.base_url
     return _with_key(
@@ -101,7 +101,7 @@ def _azure(config: ModelSettings) -> Model:
     extra = settings["extra"]
     deployment = str(extra.pop("deployment", config.name))
     version = extra.pop("api_version", None) or os.environ.get("AZURE_API_VERSION")
-    if _with_version(base).endswith("/openai/v1"):  # the newer address, which needs no version
+    if api_address(base).endswith("/openai/v1"):  # the newer address, which needs no version
         return _with_key(OpenAIModel(deployment, base_url=base, **settings))
     if not version:
         raise ModelError(f"no API version for {config.name} at {base}: set the environment variable AZURE_API_VERSION")
@@ -117,7 +117,7 @@ def _litellm(config: ModelSettings) -> Model:
             "litellm needs openai < 3 and cannot share Palaver's environment: install it into one of its own, run "
             f"`litellm --model {config.name}` there, and give its address as api_base (http://127.0.0.1:4000)"
         )
-    base = _with_version(config.api_base)
+    base = api_address(config.api_base)
     return _with_key(
         OpenAIModel(config.name, base_url=base, api_key=config.api_key, key_env="LITELLM_API_KEY", **_remote(config))
     )
@@ -129,8 +129,8 @@ def _with_key(model: OpenAIModel) -> OpenAIModel:
     return model
 
 
-def _with_version(api_base: str) -> str:
-    """An address without a path is that of the server: its API begins at /v1."""
+def api_address(api_base: str) -> str:
+    """An address without a path is that of the server: its API begins at /v1. Raises `ConfigError`."""
     parts = urlsplit(api_base)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(f"api_base {api_base!r} is no address of the form http://host:port")

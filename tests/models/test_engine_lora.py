@@ -1,6 +1,7 @@
 """LoRA adapters on one base: each reply under its own, the base untouched."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_an_adapter_that_was_not_loaded_is_an_error(weights: LocalWeights) -> No
 def test_a_folder_without_an_adapter_is_an_error(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
         load(str(tiny_llama), threads=1, lora=[str(tmp_path)])
+
+
+def test_an_adapter_without_weights_is_not_looked_for_elsewhere(
+    tiny_llama: Path, adapters: list[str], tmp_path: Path
+) -> None:
+    shutil.copy(Path(adapters[0]) / "adapter_config.json", tmp_path)
+    with pytest.raises(ModelError, match=r"--lora .*: no adapter_model"):
+        load(str(tiny_llama), threads=1, lora=[str(tmp_path)])
+
+
+def test_an_adapter_of_another_model_is_an_error_that_names_it(adapters: list[str]) -> None:
+    with pytest.raises(ModelError, match=rf"--lora {adapters[0]} cannot be put on this model: .*size mismatch"):
+        load("tiny", threads=1, lora=adapters)
 
 
 async def test_replies_under_different_adapters_are_decoded_in_one_pass(

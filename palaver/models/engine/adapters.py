@@ -1,5 +1,6 @@
 """LoRA adapters on one base model: several loaded, one in force at a time, chosen per reply."""
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,12 +8,19 @@ from typing import Any
 
 from palaver.core.errors import ModelError
 
+logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 300
+
 
 def check_adapter(path: str) -> None:
     """Raise `ModelError` where a folder holds no adapter; what is no folder may be a name on the hub."""
     folder = Path(path).expanduser()
-    if folder.exists() and not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"--lora {path}: no adapter_config.json there")
+    if not folder.exists():
+        return
+    for wanted in ("adapter_config.json", "adapter_model.*"):
+        if not any(folder.glob(wanted)):
+            raise ModelError(f"--lora {path}: no {wanted} there")
 
 
 class Adapters:
@@ -46,10 +54,15 @@ class Adapters:
         from peft import PeftModel
 
         name = f"adapter{len(self._names)}"
-        if self._tuner is None:
-            self._tuner = PeftModel.from_pretrained(model, source, adapter_name=name)
-        else:
-            self._tuner.load_adapter(source, adapter_name=name)
+        try:
+            if self._tuner is None:
+                self._tuner = PeftModel.from_pretrained(model, source, adapter_name=name)
+            else:
+                self._tuner.load_adapter(source, adapter_name=name)
+        except Exception as error:  # files of somebody else's, for another model perhaps
+            logger.debug("cannot load the adapter", exc_info=True)
+            told = " ".join(str(error).split())[:_LONGEST_REASON]
+            raise ModelError(f"--lora {path} cannot be put on this model: {type(error).__name__}: {told}") from error
         self._names[path] = name
 
     @property
