@@ -85,7 +85,11 @@ def _add_endpoint_flags(flags: argparse.ArgumentParser) -> None:
         "--max-tokens-per-minute", type=amount, metavar="N", help="the same for tokens, prompts and replies together"
     )
     remote.add_argument(
-        "--request-timeout", type=amount, default=60.0, metavar="SECONDS", help="how long the endpoint may be silent; 0: for ever"
+        "--request-timeout",
+        type=amount,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long the endpoint may be silent; 0: for ever",
     )
 
 
@@ -100,7 +104,7 @@ def _add_local_flags(flags: argparse.ArgumentParser) -> None:
     local.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16")
     local.add_argument(
         "--threads",
-        type=whole(),
+        type=whole(0, 1024),
         default=0,
         metavar="N",
         help="processor cores to compute with; 0: the machine's, divided by the models on it",

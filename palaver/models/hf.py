@@ -49,6 +49,7 @@ class LocalWeights:
         self.cores = Cores(threads, parameters=loaded.parameters) if device.type == "cpu" else None
         if self.cores is not None:
             used = self.cores.open()
+            torch.set_num_threads(used)  # the engine tries the model here and now; threads too many make seconds of it
             logger.info("%s computes with %d of %d cores (--threads)", loaded.name, used, usable_cores())
         self.prompter = Prompter(loaded.tokenizer, context_tokens=loaded.context_tokens)
         self.prompt_thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-prompts")

@@ -81,7 +81,14 @@ def test_a_name_is_required(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--device", "tpu"), ("--delay", "-1"), ("--history-length", "-1"), ("--temperature", "warm"), ("--bogus", "1")],
+    [
+        ("--device", "tpu"),
+        ("--delay", "-1"),
+        ("--history-length", "-1"),
+        ("--temperature", "warm"),
+        ("--threads", "9999999"),
+        ("--bogus", "1"),
+    ],
 )
 def test_values_that_cannot_be_are_exit_code_2(wrong: Sequence[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -208,6 +215,14 @@ def test_an_endpoint_is_chosen_by_its_address_and_a_missing_key_is_said_at_once(
     assert backends.Backend(flags("--api-base", "http://127.0.0.1:9/v1"), default="hf").name == "openai"
     with pytest.raises(ModelError, match="OPENAI_API_KEY"):
         backends.Backend(flags("--backend", "openai", "--model", "gpt-4o-mini"), default="hf")
+
+
+def test_an_address_that_is_none_is_told_as_such_and_one_without_a_path_ends_in_v1() -> None:
+    given = client.parser().parse_args(["--name", "A", "--model", "m", "--api-base", "gpu-box:8000/v1"])
+    with pytest.raises(ConfigError, match="'gpu-box:8000/v1' is no address of the form http"):
+        backends.Backend(given, default="hf")
+    given.api_base = "http://gpu-box:8000"
+    assert backends.Backend(given, default="hf")._endpoint("m")._where() == "http://gpu-box:8000/v1"
 
 
 async def test_all_seats_of_a_client_keep_to_one_limit_of_their_endpoint(openai_stub: OpenAIStub) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from palaver.models.hf import HFModel, LocalWeights
+from palaver.models.hf import HFModel, LocalWeights, load
 from palaver.models.model import Cancel, ChatMessage
 from tests.models.tiny_llama import greedy, make_tokenizer
 
@@ -101,6 +101,16 @@ async def test_the_shipped_tiny_model_answers_and_ends_its_turn() -> None:
     reply = await model.complete(TALK, seed=1, max_tokens=80)
     assert reply.success and reply.content and reply.stop_reason == "end"
     await model.close()
+
+
+async def test_a_model_is_tried_with_the_threads_that_it_will_compute_with(tiny_llama: Path) -> None:
+    """On a busy machine, threads too many make seconds of it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    load(str(tiny_llama), threads=1).close()
+    used = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert used == 1
 
 
 async def test_a_prompt_that_does_not_fit_is_a_failure_that_says_what_to_do(weights: LocalWeights) -> None:

@@ -122,6 +122,37 @@ async def test_a_certificate_is_taken_only_where_somebody_vouches_for_it(
     assert (taken.content, taken.success) == ("Hello.", True)
 
 
+async def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+    pool._ssl_context.cache_clear()
+    reply = await ask("https://localhost:1/v1", stream)
+    pool._ssl_context.cache_clear()
+    assert not reply.success
+    assert "SSL_CERT_FILE" in (reply.error or "") and "No such file" in (reply.error or "")
+
+
+async def test_an_endpoint_without_tls_is_called_by_http(stream: bool) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with listening:
+        reply = await ask(f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", stream)
+    assert not reply.success
+    assert "is reached by http://" in (reply.error or "")
+
+
+async def test_an_address_that_sends_to_itself_is_told(stream: bool) -> None:
+    async def send_back(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 307 Again\r\nLocation: /v1/chat/completions\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with server(send_back) as port:
+        reply = await ask(f"http://127.0.0.1:{port}/v1", stream)
+    assert "from address to address" in (reply.error or "")
+
+
 async def test_the_environments_proxy_is_asked_for_the_world_outside(
     monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
