@@ -145,8 +145,8 @@ async def test_an_endpoint_without_tls_is_called_by_http(stream: bool) -> None:
 
 async def test_an_address_that_sends_to_itself_is_told(stream: bool) -> None:
     async def send_back(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(head, reader)
         writer.write(b"HTTP/1.1 307 Again\r\nLocation: /v1/chat/completions\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
 
     async with server(send_back) as port:
         reply = await ask(f"http://127.0.0.1:{port}/v1", stream)
