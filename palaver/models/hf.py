@@ -19,7 +19,7 @@ import transformers
 from palaver.core.errors import ModelError
 from palaver.models.engine.channel import Channel
 from palaver.models.engine.engine import Engine
-from palaver.models.engine.loading import Loaded, load_weights
+from palaver.models.engine.loading import Loaded, load_weights, plain_errors
 from palaver.models.engine.prompts import Prompt, Prompter
 from palaver.models.engine.request import Outcome, Request
 from palaver.models.engine.sampling import Sampling
@@ -53,17 +53,22 @@ class LocalWeights:
             logger.info("%s computes with %d of %d cores (--threads)", loaded.name, used, usable_cores())
         self.prompter = Prompter(loaded.tokenizer, context_tokens=loaded.context_tokens)
         self.prompt_thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-prompts")
-        self.engine = Engine(
-            loaded.model,
-            device=device,
-            decode=partial(_decode, loaded.tokenizer),
-            end_tokens=_end_tokens(loaded) | self.prompter.end_tokens,
-            attn=attn,
-            max_batch=max_batch or _MAX_BATCH.get(device.type, 8),
-            cache_bytes=cache_bytes or default_cache_bytes(device),
-            cores=self.cores,
-            adapters=loaded.adapters,
-        )
+        try:
+            self.engine = Engine(
+                loaded.model,
+                device=device,
+                decode=partial(_decode, loaded.tokenizer),
+                end_tokens=_end_tokens(loaded) | self.prompter.end_tokens,
+                attn=attn,
+                max_batch=max_batch or _MAX_BATCH.get(device.type, 8),
+                cache_bytes=cache_bytes or default_cache_bytes(device),
+                cores=self.cores,
+                adapters=loaded.adapters,
+            )
+        except BaseException:
+            if self.cores is not None:
+                self.cores.close()
+            raise
 
     def close(self) -> None:
         """Stop the threads and let go of the caches; blocks for one decode step at most."""
@@ -109,7 +114,8 @@ def load(
     Raises `ModelError`.
     """
     loaded = load_weights(model, attn=attn, **options)
-    return LocalWeights(loaded, threads=threads, max_batch=max_batch, cache_bytes=cache_bytes, attn=attn)
+    with plain_errors(model):
+        return LocalWeights(loaded, threads=threads, max_batch=max_batch, cache_bytes=cache_bytes, attn=attn)
 
 
 class HFModel:

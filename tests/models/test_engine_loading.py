@@ -13,6 +13,7 @@ from transformers import (
     BartConfig,
     BertConfig,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaForSequenceClassification,
     MptConfig,
     PretrainedConfig,
@@ -24,6 +25,7 @@ from transformers import (
 from palaver.core.errors import MissingExtra, ModelError
 from palaver.models.engine.devices import Place, choose_dtype, choose_place
 from palaver.models.engine.loading import Loaded, count_parameters, find, fingerprint, load_weights, need
+from palaver.models.hf import load
 from tests.models.tiny_llama import make_tokenizer
 
 CPU = Place(torch.device("cpu"))
@@ -178,6 +180,17 @@ def test_what_does_not_continue_a_text_is_refused(config: PretrainedConfig, tmp_
     config.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="only models that continue a text"):
         load_weights(str(tmp_path))
+
+
+def test_a_model_that_cannot_compute_here_is_not_ready(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler, or with weights in a format that this device does not have."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel for this\nand more")
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", fail)
+    with pytest.raises(ModelError, match=r"cannot load .*: no kernel for this$"):
+        load(str(tiny_llama), threads=1)
 
 
 def test_files_of_llama_cpp_are_told_where_they_belong(tmp_path: Path) -> None:

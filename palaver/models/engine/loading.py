@@ -88,7 +88,7 @@ def load_weights(
     if revision and Path(source).is_dir():
         raise ModelError(f"--revision {revision}: {model} is a folder, and a folder has no revisions")
     common = {"revision": revision, "trust_remote_code": trust_remote_code}
-    with _plain_errors(model, trust_remote_code), _without_bars():
+    with plain_errors(model, trust_remote_code), _without_bars():
         tell(f"reading {model}", 0.0)
         config = AutoConfig.from_pretrained(source, **common)
         _check_kind(config, model)
@@ -210,6 +210,7 @@ def _quantisation(four: bool, eight: bool) -> str:
     if not four and not eight:
         return ""
     need("bitsandbytes", "quant")
+    logging.getLogger("bitsandbytes.autograd").setLevel(logging.ERROR)  # it warns in each layer of each step of a cast
     return "4bit" if four else "8bit"
 
 
@@ -231,7 +232,8 @@ def _compile(model: Any) -> None:
 
 
 @contextmanager
-def _plain_errors(model: str, trusted: bool) -> Iterator[None]:
+def plain_errors(model: str, trusted: bool = True) -> Iterator[None]:
+    """Make a `ModelError` of whatever goes wrong with a model's files, or with its first steps."""
     try:
         yield
     except ModelError:

@@ -85,8 +85,8 @@ def _fault(runner: Runner, model: Any, device: torch.device, attn: str = "") -> 
     """Why `runner` is wrong for this model, found by comparing logits of two short conversations told in turns."""
     size = model.get_input_embeddings().num_embeddings
     first, second = ([(7 + 13 * place) % size for place in range(start, start + 9)] for start in (1, 40))
+    expected = torch.cat([_plain(model, device, tokens) for tokens in (first, second)])  # else it can do nothing here
     try:
-        expected = torch.cat([_plain(model, device, tokens) for tokens in (first, second)])
         if attn:
             model.set_attn_implementation(attn)
         rows = [runner.new_row(), runner.new_row()]
