@@ -114,7 +114,7 @@ def load_weights(
     if compile_layers:
         _compile(weights)
     commit = getattr(config, "_commit_hash", None) or revision or fingerprint(source)
-    tell(f"{model} was loaded in {time.monotonic() - started:.1f} s", 1.0)
+    tell(f"{model} is ready after {time.monotonic() - started:.1f} s", 1.0)
     return Loaded(model, weights, tokenizer, place, chosen, commit, quantisation, parameters, adapters, notes)
 
 
