@@ -114,6 +114,7 @@ def grant(state: RoomState, out: list[Effect], key: str, reason: str, *, choices
         choices=choices,
     )
     floor.grants[key] = given
+    state.idle.pop(key, None)
     if floor.hands:
         floor.hands = [hand for hand in floor.hands if key_of(hand.name) != key]
     decisions = state.decisions
@@ -172,6 +173,7 @@ def _end(state: RoomState, key: str) -> Grant | None:
     given = state.floor.grants.pop(key, None)
     if given is not None:
         state.records[key].seconds += state.now - given.since
+        state.idle[key] = True
     return given
 
 
@@ -212,6 +214,7 @@ def complete(state: RoomState, out: list[Effect], key: str) -> Grant:
     """The holder has spoken or passed: the grant is used up."""
     floor, record = state.floor, state.records[key]
     given = floor.grants.pop(key)
+    state.idle[key] = True
     record.seconds += state.now - given.since
     if given.context > record.heard:
         record.heard = given.context

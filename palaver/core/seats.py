@@ -74,6 +74,7 @@ def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> N
         about=joined.about,
     )
     state.members[key] = member
+    state.idle.pop(key, None)
     if entry.role == "observer":
         state.speakers.pop(key, None)
     else:
@@ -81,6 +82,7 @@ def seat(state: RoomState, entry: Entry, joined: Joined, out: list[Effect]) -> N
     out.append(Admit(entry.session, entry.id))
     if entry.role in AGENTS:
         record = _enrol(state, key, entry)
+        state.idle[key] = True
         record.started = _speaks(joined.settings or {})
         if record.deafened:
             out.append(Hearing(entry.session, True))
@@ -167,6 +169,7 @@ def remove(state: RoomState, key: str, reason: str, out: list[Effect]) -> None:
         state.records[key].left = state.now
     state.floor.hands = [hand for hand in state.floor.hands if key_of(hand.name) != key]
     floor.forget(state, out, key)
+    state.idle.pop(key, None)
     _announce(state, member, "left", out, reason)
 
 

@@ -121,8 +121,8 @@ def who_owe(state: RoomState) -> Sequence[Candidate]:
 
     The last message that was for all says it of everybody but its sender, so most are looked at for a moment only.
     """
-    grants, members, records = state.floor.grants, state.members, state.records
-    if len(grants) == len(records):  # everybody has the floor
+    idle, records = state.idle, state.records
+    if not idle:
         return ()
     said = state.history[-1] if state.history else None
     if said is not None and (said.to is not None or said.redacted is not None):
@@ -131,11 +131,12 @@ def who_owe(state: RoomState) -> Sequence[Candidate]:
         return ()
     last, sender = said.seq, key_of(said.sender)
     owing: list[Candidate] = []
-    for key, record in records.items():
-        if key in grants or record.heard >= last or record.deafened or (key == sender and not owes(state, record)):
+    for key in idle if len(idle) == 1 else [key for key in records if key in idle]:
+        record = records[key]
+        if record.heard >= last or record.deafened or (key == sender and not owes(state, record)):
             continue
-        member = members.get(key)
-        if member is not None and member.role in AGENTS and not _hindrance(state, member, record):
+        member = state.members[key]
+        if not _hindrance(state, member, record):
             bid = _bid(state, key) if state.floor.hands else None
             owing.append(Candidate(key, member.name, member.role, True, record.heard, record.spoke, bid))
     return owing

@@ -129,7 +129,7 @@ def enforce_budgets(state: RoomState, out: list[Effect]) -> None:
         if used >= 1 and floor.pause(state, out, "budget spent"):
             text = "the room's budget is spent: paused; /budget all sets a new one"
             out.append(Announce(notices.notice(state, text, level="warning", code="budget")))
-    for record in state.records.values():
+    for record in state.records.values() if state.rationed else ():
         if record.budget:
             _enforce_own_budget(state, record, out)
 

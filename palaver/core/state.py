@@ -156,6 +156,8 @@ class RoomState(msgspec.Struct, kw_only=True):
     """Who is here, by name key, in order of arrival."""
     speakers: dict[str, bool] = {}
     """Keys of those members who are no observers, in the same order: what a crowd's roster shows."""
+    idle: dict[str, bool] = {}
+    """Keys of agents that are here and have not got the floor, in no order: who could be given it."""
     lost: dict[str, float] = {}
     """Members whose hub was lost, by name key, and since when: their seats are kept for a while."""
     records: dict[str, Record] = {}
@@ -174,6 +176,8 @@ class RoomState(msgspec.Struct, kw_only=True):
     decisions: dict[int, str] = {}
     """Why each of the last turns was granted."""
     budget: dict[str, float] = {}
+    rationed: bool = False
+    """Whether a participant has, or had, a budget of its own."""
     spent: dict[str, float] = {}
     """What all have used together, and `since` when seconds count."""
     warned: float = 0.0
@@ -182,6 +186,11 @@ class RoomState(msgspec.Struct, kw_only=True):
     alarm: dict[str, Any] = {}
     forked_from: dict[str, Any] = {}
     """`room` and `seq` of where it parted from another; empty for a room of its own."""
+
+    def __post_init__(self) -> None:
+        """Snapshots of versions that did not keep these hold what they follow from."""
+        self.idle = self.idle or {key: True for key, _, _ in self.agents() if key not in self.floor.grants}
+        self.rationed = self.rationed or any(record.budget for record in self.records.values())
 
     def agents(self) -> list[tuple[str, Member, Record]]:
         """Models and simulated users that are here: name key, member, record; in order of first arrival."""

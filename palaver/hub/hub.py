@@ -166,8 +166,8 @@ class Hub:
     async def _restored(self, name: str) -> RoomState:
         """The room's state from its snapshot and what the log holds since; the archive is brought up to it.
 
-        Where all of the log is read, what the archive has is not made again.
         Raises `LogUnavailable` where that is less than was said: whoever heard the rest would not hear what follows.
+        Where all of the log is read, messages that the archive has are not made again.
         """
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))

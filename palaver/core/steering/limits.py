@@ -64,6 +64,7 @@ def _budget(turn: Turn) -> Outcome:
         state.spent.setdefault("since", state.now)
     else:
         record.budget, record.warned = limits, 0.0
+        state.rationed = True
     return Outcome(f"{name}: budget {_told(limits)}", {f"budget {name}": [before, limits]})
 
 
