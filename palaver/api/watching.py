@@ -45,9 +45,9 @@ class WatchedArchive:
                 watch.last = max(watch.last, seq)
             watch.fresh.set()
 
-    async def kept(self, room: str) -> int:
-        """Up to which `seq` every message is there."""
-        return await self._archive.kept(room)
+    async def kept(self, room: str, after: int) -> int:
+        """Up to which `seq` every message above `after` is there."""
+        return await self._archive.kept(room, after)
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Messages above `after`, in order, at most about `limit`."""

@@ -167,19 +167,18 @@ class Hub:
         """The room's state from its snapshot and what the log holds since; the archive is brought up to it.
 
         Raises `LogUnavailable` where that is less than was said: whoever heard the rest would not hear what follows.
-        Where all of the log is read, messages that the archive has are not made again.
+        Messages that the archive has are not made again.
         """
         started = time.perf_counter()
         state = self._state_of(name, await self._log.snapshot(name))
-        kept = 0 if state.applied else await self._archive.kept(name)
+        kept = await self._archive.kept(name, state.seq)
         replayed = 0
         async for entries, published in replay(self._log.read, state, kept=kept):
             self._archive.record(name, published)
             replayed += entries
-        log: object = self._log
-        if replayed and self._archive is log and (said := await self._archive.messages(name, state.seq, 1)):
+        if state.seq < kept:
             raise LogUnavailable(
-                f"its log makes {state.seq} messages under this version's rules, but message {said[0].seq} was said: "
+                f"its log makes {state.seq} messages under this version's rules, but message {kept} was said: "
                 "start the version of Palaver that wrote it once more and stop it: this one goes on from there"
             )
         if replayed:

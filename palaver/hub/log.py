@@ -90,8 +90,8 @@ class Archive(Protocol):
         """Keep published messages (`seq` and JSON), in order. The same `seq` again replaces: it was redacted."""
         ...
 
-    async def kept(self, room: str) -> int:
-        """Up to which `seq` it has every message, and can read it; it looks at all of them."""
+    async def kept(self, room: str, after: int) -> int:
+        """Up to which `seq` it has every message above `after` now, and can read it; it looks at all of them."""
         ...
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:

@@ -75,9 +75,9 @@ class NatsArchive:
         else:
             self._local.record(room, messages)
 
-    async def kept(self, room: str) -> int:
-        """Up to which `seq` every message is there."""
-        return await self._local.kept(room)
+    async def kept(self, room: str, after: int) -> int:
+        """Up to which `seq` every message above `after` is there; waits for none to be filled in."""
+        return await self._local.kept(room, after)
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Messages above `after`, once the archive has all of them."""

@@ -265,9 +265,9 @@ class NatsLog:
         """Keep published messages in this hub's archive."""
         self._archive.record(room, messages)
 
-    async def kept(self, room: str) -> int:
-        """Up to which `seq` this hub's archive has every message."""
-        return await self._archive.kept(room)
+    async def kept(self, room: str, after: int) -> int:
+        """Up to which `seq` this hub's archive has every message above `after`."""
+        return await self._archive.kept(room, after)
 
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         """Published messages above `after`, in order."""

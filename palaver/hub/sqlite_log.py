@@ -255,14 +255,14 @@ class SqliteLog:
         found = await self._ask(lambda database: blocks_after(database, "entries", room, after, limit, MOST_READ))
         return Entries(room, after, found, self._told)
 
-    async def kept(self, room: str) -> int:
-        """Up to which `seq` every message is there and can be read."""
+    async def kept(self, room: str, after: int) -> int:
+        """Up to which `seq` every message above `after` is there and can be read."""
 
         def work(database: sqlite3.Connection) -> int:
-            last = 0
+            last = after
             while blocks := blocks_after(database, "messages", room, last, 10_000, MOST_READ):
                 for block in blocks:
-                    if block[0] != last + 1 or not _is_whole(*block):
+                    if block[0] > last + 1 or not _is_whole(*block):
                         return last
                     last = block[1]
             return last
