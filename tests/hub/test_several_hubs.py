@@ -93,7 +93,7 @@ async def test_every_hub_computes_the_same_room_byte_for_byte(nats: NatsServer) 
         agents = [asyncio.create_task(_agent(urls, name, dice)) for name in ("Ada", "Bob", "Cid")]
         try:
             async with asyncio.timeout(40):
-                await asyncio.gather(*(_moderator(url, f"Mod {url[-2:]}", dice, 80) for url in urls))
+                await asyncio.gather(*(_moderator(url, f"Mod {place}", dice, 80) for place, url in enumerate(urls)))
         finally:
             for task in agents:
                 task.cancel()
