@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 import palaver
 from palaver import Conversation, LLMClient, Message
 from palaver.completion import generate_completion_with_messages_async
@@ -35,6 +37,7 @@ def test_dicts_and_lists_in_variables_are_what_the_functions_take(tmp_path: Path
     assert SimulatedUser(ScriptedModel(["why"])).generate(prefix) == "why"
     rollouts = simulator.rollouts_sync(prefixes, n=2, max_turns=1, path=tmp_path / "rollouts.jsonl", seed=1)
     assert datasets.write(tmp_path / "sft.jsonl", datasets.sft_rows(rollouts)) == 6
+    assert asyncio.run(metric("accuracy")(rollout, "4")).value == 1.0
     comparison = asyncio.run(compare(simulator, prefix, MultiturnReward({"accuracy": metric("accuracy")}), "4"))
     assert [candidate.reply for candidate in comparison.candidates] == ["4"]
 
@@ -43,6 +46,10 @@ async def test_prompts_of_every_form_are_taken() -> None:
     messages = [{"role": "user", "content": "hello"}]
     conversation = Conversation.system("Be brief.").add(Message.user("hello")).user("hello?")
     client = LLMClient(ScriptedModel(["hi"], cycle=True))
+    stream = client.stream("hello")
+    with pytest.raises(RuntimeError, match="not walked to its end"):
+        print(stream.response.completion)
+    assert [piece async for piece in stream] == [stream.response.completion] == ["hi"]
     responses = await client.process_prompts_async(["hello", messages, conversation], show_progress=False)
     assert [response.completion for response in responses] == ["hi"] * 3
     assert not (await generate_completion_with_messages_async(messages, "hf//no/such/folder")).success

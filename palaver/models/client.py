@@ -36,7 +36,8 @@ class LLMClient:
 
     Names: `palaver.models.providers`. Several models are a fallback in that order, or shares of the traffic with
     `model_weights`. A model that refuses the key or its own name (401, 403, 404) is left out for `block_seconds`.
-    Limits are per model; None is no limit. `extra` goes into each request as it is (`top_p`, `response_format`).
+    Limits are per model; None is no limit. `request_timeout` is how many seconds an endpoint may be silent. `extra`
+    goes into each request as it is (`top_p`, `response_format`).
     `prefer_model="last"` stays with the model that answered a conversation before; a name, with that model.
 
     Raises `ModelError` for a name that leads nowhere and for a missing key, ValueError for a setting that cannot be.

@@ -15,8 +15,14 @@ class TextStream(Generic[Response]):
 
     def __init__(self, ask: Callable[[Callable[[str], None]], Coroutine[Any, Any, Response]]) -> None:
         self._ask = ask
-        self.response: Response | None = None
-        """The whole reply, or the failure as data; None until the loop is over."""
+        self._response: Response | None = None
+
+    @property
+    def response(self) -> Response:
+        """The whole reply, or the failure as data; raises RuntimeError until the loop has come to its end."""
+        if self._response is None:
+            raise RuntimeError("there is no response: the stream was not walked to its end")
+        return self._response
 
     async def __aiter__(self) -> AsyncGenerator[str]:
         pieces: asyncio.Queue[str | None] = asyncio.Queue()  # holds one reply at most
@@ -25,6 +31,6 @@ class TextStream(Generic[Response]):
         try:
             while (piece := await pieces.get()) is not None:
                 yield piece
-            self.response = await task
+            self._response = await task
         finally:
             task.cancel()

@@ -7,7 +7,7 @@ is never 0.
 import asyncio
 import importlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ class Score:
     reason: str = ""
 
 
-Metric = Callable[[Sequence[ChatMessage], Any], Awaitable[Score]]
+Metric = Callable[[Sequence[ChatMessage], Any], Coroutine[Any, Any, Score]]
 """Gets the messages (a `Rollout`, mostly) and what was to be reached: a text, a number, tests."""
 
 

@@ -65,6 +65,8 @@ class MultiturnReward:
         unknown = set(self.weights) - set(self.metrics)
         if unknown:
             raise ValueError(f"weights for {', '.join(sorted(unknown))}, but the metrics are {', '.join(self.metrics)}")
+        if self.num_samples < 1 or self.window < 0:
+            raise ValueError(f"num_samples={self.num_samples}, window={self.window}: 1 and 0 are the least")
 
     async def ahead(
         self, simulator: ChatSimulator, conversation: Messages, target: Any = None, *, seed: int = 0

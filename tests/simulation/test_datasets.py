@@ -54,4 +54,4 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no space"):
         datasets.write(path, breaking())
-    assert path.read_text(encoding="utf-8") == before
+    assert path.read_text(encoding="utf-8") == before and list(path.parent.iterdir()) == [path]

@@ -1,6 +1,7 @@
 """Forward sampling and the multi-turn-aware reward."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,12 @@ async def test_a_conversation_that_is_over_is_scored_as_it_stands() -> None:
 def test_a_weight_without_its_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="weights for bleu, but the metrics are length"):
         MultiturnReward({"length": length}, weights={"bleu": 1.0})
+
+
+@pytest.mark.parametrize("wrong", [{"num_samples": 0}, {"window": -1}])
+def test_numbers_that_give_no_future_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="1 and 0 are the least"):
+        MultiturnReward({}, **wrong)
 
 
 async def test_replies_are_compared_by_what_follows_and_equal_ones_count_once() -> None:
