@@ -75,6 +75,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(flags: argparse.Namespace) -> int:
     set_up(flags, "palaver-user-sim")
+    if flags.record:
+        records.check(flags.record)  # and not first when the conversation is over
     persona, name, signals = _who(flags)
     text = _instructions(flags, persona, name, signals)
     first = flags.first_message or (persona.first_message if persona else "")

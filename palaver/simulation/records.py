@@ -95,6 +95,17 @@ def add(path: Path | str, rollout: Rollout) -> None:
         _write(file, b"\n" * unended + _line(rollout))
 
 
+def check(path: Path | str) -> None:
+    """Make the folder where there is none; raises `PalaverError` where `path` could not be added to."""
+    path = Path(path)
+    with _told("add to", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _opened(path).close()
+        elif not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def load(path: Path | str) -> list[Rollout]:
     """The rollouts of a file, without a line that was cut short at its end; raises `PalaverError`."""
     path = Path(path)
@@ -127,7 +138,8 @@ def _write(file: IO[bytes], line: bytes) -> None:
         if file.write(line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        file.truncate(end)
+        with contextlib.suppress(OSError):  # a device
+            file.truncate(end)
         raise
 
 

@@ -109,3 +109,10 @@ async def test_a_user_whose_name_is_taken_does_not_exit_with_0(tmp_path: Path) -
         async with asyncio.timeout(60), program(*sim) as running_:
             assert await running_.exit() == 1
     assert "already taken" in running_.output
+
+
+@pytest.mark.system
+async def test_a_record_that_cannot_be_written_is_told_before_the_conversation(tmp_path: Path) -> None:
+    async with program("user_sim.py", "--server", "ws://127.0.0.1:9", "--record", str(tmp_path)) as running_:
+        assert await running_.exit() == 1
+    assert f"cannot add to {tmp_path}: Is a directory" in running_.output and "Traceback" not in running_.output
