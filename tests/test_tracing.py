@@ -206,7 +206,7 @@ def a_span() -> ReadableSpan:
 def collected(url: str) -> Iterator[otel.Collected]:
     """What sends spans there."""
     library = logging.getLogger(trace_exporter.__name__)
-    exporter = otel.Collected(trace_exporter.OTLPSpanExporter(f"{url}/v1/traces", timeout=3), library)
+    exporter = otel.Collected(trace_exporter.OTLPSpanExporter(f"{url}/v1/traces", timeout=5), library)
     yield exporter
     exporter.shutdown()
 
