@@ -16,15 +16,18 @@ class Shelf:
     """An archive that counts what it is asked."""
 
     def __init__(self) -> None:
-        self.kept: list[Message] = []
+        self.lying: list[Message] = []
         self.asked: list[int] = []
 
     def record(self, room: str, messages: object) -> None: ...
 
+    async def kept(self, room: str, after: int) -> int:
+        return max((message.seq for message in self.lying), default=after)
+
     async def messages(self, room: str, after: int, limit: int) -> list[Message]:
         self.asked.append(after)
         await asyncio.sleep(0)
-        return [message for message in self.kept if message.seq > after][:limit]
+        return [message for message in self.lying if message.seq > after][:limit]
 
 
 class Crowd:
@@ -43,7 +46,7 @@ class Crowd:
             said = self.room.say(content, to)
             self.state.seq = said.seq
             self.state.history = [*self.state.history, said][-self.state.history_limit :]
-            self.shelf.kept.append(said)
+            self.shelf.lying.append(said)
         self.room.outbox.flush()
 
     def stop_reading(self, *wires: Wire) -> None:
@@ -126,7 +129,7 @@ async def test_a_redacted_text_is_not_sent_from_memory() -> None:
     crowd.stop_reading(to_bob)
     for number in range(2, 10):
         crowd.say("secret" if number == 3 else str(number))
-    crowd.shelf.kept[2] = Message(
+    crowd.shelf.lying[2] = Message(
         room="main", seq=3, id="", sender="Ann", role="moderator", content="gone", timestamp="", redacted="a secret"
     )
     crowd.catching_up.forget_text()
