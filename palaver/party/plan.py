@@ -135,8 +135,8 @@ class _Planning:
         flags: Mapping[str, Any],
         tunnel: tuple[int, int] | None = None,
     ) -> Process:
-        self._refuse_secrets(path)
-        self._refuse_urls(flags, path)
+        told = self._refuse_secrets(path)
+        self._refuse_urls({key: value for key, value in flags.items() if (*path, key) not in told}, path)
         self._refuse_address(flags, path)
         own = type(entry).model_fields
         host = _host(entry)
@@ -238,8 +238,9 @@ class _Planning:
                 found[name] = f'"${name}"' if is_secret((name,)) else shlex.quote(value)
         return found
 
-    def _refuse_secrets(self, path: KeyPath) -> None:
-        """A flag that is filled in from a secret's variable would stand on a command line."""
+    def _refuse_secrets(self, path: KeyPath) -> set[KeyPath]:
+        """A flag that is filled in from a secret's variable would stand on a command line; says which were."""
+        refused = set()
         for at, template in self._document.templates.items():
             if at[: len(path)] != path or at[len(path) : len(path) + 1] == ("env",):
                 continue
@@ -247,6 +248,8 @@ class _Planning:
                 if is_secret((name,)):
                     told = f"${{{name}}} would stand on a command line, which others on the machine can read"
                     self._wrong(at, f"{told}; give it under env: where the program looks for it")
+                    refused.add(at)
+        return refused
 
     def _refuse_urls(self, flags: Mapping[str, Any], path: KeyPath) -> None:
         """Nor may a URL with a password or a key in it."""

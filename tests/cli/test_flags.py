@@ -18,7 +18,7 @@ WRONG = [
     ("server", ["--history", "all"], "argument --history: 'all' is no whole number"),
     ("server", ["--lease", "nan"], "argument --lease: nan is not within 1 to 1000000"),
     ("client", ["--delay", "slow"], "argument --delay: 'slow' is no number"),
-    ("client", ["--threads", "-2"], "argument --threads: -2 is below 0"),
+    ("client", ["--threads", "-2"], "argument --threads: -2 is not within 0 to 1024"),
     ("demo", ["--turns", "0"], "argument --turns: 0 is below 1"),
     ("demo", ["--policy", "round_robbin"], "argument --policy: invalid choice: 'round_robbin'"),
     ("moderator", ["--room", "a room"], "argument --room: room 'a room' must have 1 to 64 letters, digits"),
