@@ -94,8 +94,6 @@ def load_weights(
         _check_kind(config, model)
         tokenizer = _tokenizer(source, common)
         parameters = count_parameters(config, trust_remote_code)
-        if quantisation == "8bit" and dtype == "auto" and place.device.type == "cuda":
-            dtype = "float16"  # in which bitsandbytes multiplies; it complains at every layer of every step otherwise
         chosen = choose_dtype(dtype, place, parameters)
         tell(f"loading {_amount(parameters)} parameters of {model} as {_short(chosen)} on {place.device}", 0.1)
         weights, found = AutoModelForCausalLM.from_pretrained(
