@@ -93,15 +93,10 @@ class RaggedRunner:
         single = [place for place, piece in enumerate(work) if len(piece.tokens) == 1]
         if self._graphs is None or not self._graphs.is_open or not single:
             return self._passes(work, check)
-        longer = [place for place in range(len(work)) if place not in set(single)]
-        logits: dict[int, torch.Tensor] = {}
-        if longer:
-            logits |= zip(longer, self._passes([work[place] for place in longer], check), strict=True)
-        found = self._played([work[place] for place in single], check)
+        longer = [place for place, piece in enumerate(work) if len(piece.tokens) != 1]
         if not longer:
-            return found
-        logits |= zip(single, found, strict=True)
-        return torch.stack([logits[place] for place in range(len(work))])
+            return self._played(work, check)
+        return _in_parts(work, check, [(longer, self._passes), (single, self._played)])
 
     def _played(self, work: Sequence[Work], check: Callable[[], None]) -> torch.Tensor:
         """Single tokens by a recorded step, or by a pass where there is none for them."""
@@ -125,11 +120,8 @@ class RaggedRunner:
             return self._pass(work, check)
         if all(len(piece.tokens) == 1 for piece in work):
             return self._pass(work, check, [piece.adapter for piece in work])
-        logits: dict[int, torch.Tensor] = {}
-        for adapter in adapters:
-            places = [place for place, piece in enumerate(work) if piece.adapter == adapter]
-            logits |= zip(places, self._passes([work[place] for place in places], check), strict=True)
-        return torch.stack([logits[place] for place in range(len(work))])
+        parts = [[place for place, piece in enumerate(work) if piece.adapter == adapter] for adapter in adapters]
+        return _in_parts(work, check, [(places, self._passes) for places in parts])
 
     def _pass(
         self, work: Sequence[Work], check: Callable[[], None], mixed: Sequence[str] | None = None
@@ -159,6 +151,20 @@ class RaggedRunner:
         for piece in work:
             piece.row.tokens.extend(piece.tokens)
         return logits
+
+
+Compute = Callable[[Sequence[Work], Callable[[], None]], torch.Tensor]
+"""As `Runner.forward`."""
+
+
+def _in_parts(
+    work: Sequence[Work], check: Callable[[], None], parts: Sequence[tuple[Sequence[int], Compute]]
+) -> torch.Tensor:
+    """Compute the places of each part in its way, one part after another; the logits in the order of `work`."""
+    logits: dict[int, torch.Tensor] = {}
+    for places, compute in parts:
+        logits |= zip(places, compute([work[place] for place in places], check), strict=True)
+    return torch.stack([logits[place] for place in range(len(work))])
 
 
 class CacheRow:

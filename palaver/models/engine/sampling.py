@@ -120,10 +120,8 @@ def _draw_among(
     """A token for each among so many of its likeliest, and whether those do not fill its nucleus."""
     settings = [sampler.sampling for sampler in samplers]
     scaled = logits / _column(logits, [each.temperature for each in settings])
-    top_p, min_p = (
-        _column(logits, [each.top_p for each in settings]),
-        _column(logits, [each.min_p for each in settings]),
-    )
+    top_p = _column(logits, [each.top_p for each in settings])
+    min_p = _column(logits, [each.min_p for each in settings])
     likely, tokens = torch.softmax(scaled, -1).topk(min(candidates, logits.shape[-1]))
     total = likely.sum(-1, keepdim=True)
     is_cut = _column(logits, [float(each.top_k > 0) for each in settings]) > 0
