@@ -2,12 +2,10 @@
 
 import argparse
 import asyncio
-import contextlib
 import importlib
 import logging
 import re
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +14,7 @@ from palaver import plugins
 from palaver.cli.common import add_hub_flags, add_log_flags, add_trace_flag, read_text
 from palaver.cli.numbers import amount, whole
 from palaver.core.errors import ConfigError, MissingExtra
+from palaver.models.background import in_background
 from palaver.models.model import Model
 from palaver.models.pool import without_user
 from palaver.participants.settings import Settings
@@ -225,7 +224,7 @@ class Backend:
         flags = self._flags
         if name not in self._weights:
             adapters = self._adapters if name == flags.model else ()
-            self._weights[name] = in_background(lambda: _load(name, flags, adapters, on_progress))
+            self._weights[name] = in_background(lambda: _load(name, flags, adapters, on_progress), "palaver-loading")
         try:
             weights = await asyncio.shield(self._weights[name])
         except Exception:
@@ -239,32 +238,6 @@ class Backend:
             context_tokens=self._limit,
             time_limit=flags.time_limit,
         )
-
-
-def in_background(work: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Run `work` in a thread that nobody waits for when the program ends: loading may take minutes."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except Exception as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, name="palaver-loading", daemon=True).start()
-    return done
 
 
 def _load(name: str, flags: argparse.Namespace, adapters: Sequence[str], on_progress: Progress | None) -> Any:

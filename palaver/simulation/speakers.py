@@ -1,14 +1,12 @@
 """Whoever can speak in a rollout, made alike: a model, or an object with `generate(messages)` of the caller's own."""
 
-import asyncio
-import contextlib
 import inspect
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from palaver.core.errors import ModelError
+from palaver.models.background import in_background
 from palaver.models.model import ChatMessage, LLMResponse, Messages, Model
 
 MAX_TOKENS: Final = 1024
@@ -121,29 +119,12 @@ def _overrides_generate(speaker: Speaker) -> bool:
 
 
 async def _in_thread(call: Callable[[Any], Any], argument: Any) -> Any:
-    """What a blocking call gives. Its thread is a daemon: one that hangs keeps no process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
+    """What a blocking call gives; one that hangs keeps no process from ending."""
 
-    def settle(result: Any, error: BaseException | None) -> None:
-        if done.done():  # nobody waits any more
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        result: Any = None
-        failure: BaseException | None = None
+    def work() -> Any:
         try:
-            result = call(argument)
-        except StopIteration:  # a future cannot bear it
-            failure = RuntimeError("generate ran out of replies (StopIteration)")
-        except BaseException as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, failure)
+            return call(argument)
+        except StopIteration:
+            raise RuntimeError("generate ran out of replies (StopIteration)") from None
 
-    threading.Thread(target=work, name="palaver-speaker", daemon=True).start()
-    return await done
+    return await in_background(work, "palaver-speaker")
